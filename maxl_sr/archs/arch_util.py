@@ -1,0 +1,38 @@
+"""Building blocks that the networks share; every convolution is without bias."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv(in_ch: int, out_ch: int, kernel_size: int = 3) -> nn.Conv2d:
+    """A convolution that keeps the size and has no bias."""
+    return nn.Conv2d(in_ch, out_ch, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+class ResBlock(nn.Module):
+    """Residual block ``x + conv(act(conv(x)))`` without normalisation; features ``(B, C, H, W)`` to the same shape.
+
+    The activation is an argument of the call, so that several blocks can share a learned one.
+    """
+
+    def __init__(self, num_feat: int) -> None:
+        super().__init__()
+        self.conv1 = conv(num_feat, num_feat)
+        self.conv2 = conv(num_feat, num_feat)
+
+    def forward(self, x: Tensor, activation: Callable[[Tensor], Tensor] = F.relu) -> Tensor:
+        return x + self.conv2(activation(self.conv1(x)))
+
+
+def res_blocks(num_feat: int, num_block: int) -> nn.Sequential:
+    """A sequence of `num_block` residual blocks."""
+    return nn.Sequential(*(ResBlock(num_feat) for _ in range(num_block)))
+
+
+def check_positive(**values: int) -> None:
+    """Raise ``ValueError`` naming the first argument that is not a positive integer."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f'{name} must be a positive integer, not {value!r}')

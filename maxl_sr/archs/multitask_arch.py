@@ -1,0 +1,125 @@
+"""The multi-task networks (arXiv 2207.02066, section 3 and Figure 4)."""
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from maxl_sr.archs.arch_util import check_positive, conv, res_blocks
+
+
+class UNetBody(nn.Module):
+    """U-Net from an image ``(B, C, H, W)`` to features ``(B, num_feat, H, W)``; any size from 1×1.
+
+    Level `i` has ``num_feat + i * feat_step`` channels. Down: bilinear to half the size (at least 1), then 1×1. Up:
+    bilinear to the size of the skip, 1×1, then the encoder's feature is added.
+    """
+
+    def __init__(self, num_in_ch: int, num_feat: int, feat_step: int, num_block: int, num_level: int) -> None:
+        super().__init__()
+        widths = [num_feat + level * feat_step for level in range(num_level)]
+        self.conv_first = conv(num_in_ch, num_feat)
+        self.encoders = nn.ModuleList(res_blocks(width, num_block) for width in widths)
+        self.downs = nn.ModuleList(conv(a, b, 1) for a, b in zip(widths, widths[1:]))
+        self.ups = nn.ModuleList(conv(b, a, 1) for a, b in zip(widths, widths[1:]))
+        self.decoders = nn.ModuleList(res_blocks(width, num_block) for width in widths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        feat = self.encoders[0](self.conv_first(x))
+        skips = [feat]
+        for down, encoder in zip(self.downs, self.encoders[1:]):
+            half = [max(size // 2, 1) for size in feat.shape[-2:]]
+            feat = encoder(down(F.interpolate(feat, size=half, mode='bilinear', align_corners=False)))
+            skips.append(feat)
+        feat = self.decoders[-1](feat)
+        for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders[:-1]), reversed(skips[:-1])):
+            feat = F.interpolate(feat, size=skip.shape[-2:], mode='bilinear', align_corners=False)
+            feat = decoder(up(feat) + skip)
+        return feat
+
+
+class Head(nn.Sequential):
+    """`num_block` residual blocks and a last convolution: ``(B, num_feat, H, W)`` to ``(B, num_out_ch, H, W)``."""
+
+    def __init__(self, num_feat: int, num_out_ch: int, num_block: int) -> None:
+        super().__init__(*res_blocks(num_feat, num_block), conv(num_feat, num_out_ch))
+
+
+@ARCH_REGISTRY.register()
+class MultiTaskNet(nn.Module):
+    """Multi-task network: ``x̂ = y + r`` from the primary head, and ``ŷ`` from ``cat(x̂, r)`` by the auxiliary head.
+
+    603,360 parameters with the default arguments (body 544,608, primary head 37,728, auxiliary head 21,024). ``net(x)``
+    is the restored image only, so that the network stands in for any other restorer. Images ``(B, C, H, W)`` in [0, 1],
+    any size from 1×1.
+
+    Args:
+        num_in_ch: Channels of the input.
+        num_out_ch: Channels of the output; must equal `num_in_ch`.
+        num_feat: Channels of the features at full resolution.
+        feat_step: Channels that every level of the U-Net adds.
+        num_block: Residual blocks of every level in the encoder, and again in the decoder.
+        scale: Only 1.
+        num_level: Levels of the U-Net.
+        num_primary_block: Residual blocks of the primary head.
+        num_aux_block: Residual blocks of the auxiliary head.
+
+    Raises:
+        ValueError: An argument is outside of its range.
+    """
+
+    def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 32, feat_step: int = 16,
+                 num_block: int = 2, scale: int = 1, num_level: int = 3, num_primary_block: int = 2,
+                 num_aux_block: int = 1) -> None:
+        super().__init__()
+        check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat, num_block=num_block,
+                       num_level=num_level, num_primary_block=num_primary_block, num_aux_block=num_aux_block)
+        if not isinstance(feat_step, int) or feat_step < 0:
+            raise ValueError(f'feat_step must be a non-negative integer, not {feat_step!r}')
+        if num_in_ch != num_out_ch:
+            raise ValueError(f'num_in_ch ({num_in_ch}) and num_out_ch ({num_out_ch}) must be equal: '
+                             'the primary head adds a residual to the input')
+        if scale != 1:
+            raise ValueError(f'scale must be 1, not {scale!r}')
+        self.body = UNetBody(num_in_ch, num_feat, feat_step, num_block, num_level)
+        self.primary_head = Head(num_feat, num_out_ch, num_primary_block)
+        self.aux_head = self._make_aux_head(num_in_ch, num_out_ch, num_feat, num_aux_block)
+
+    def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
+        return nn.Sequential(conv(2 * num_out_ch, num_feat), *Head(num_feat, num_in_ch, num_block))
+
+    def _reconstruct(self, features: Tensor, restored: Tensor, residual: Tensor) -> Tensor:
+        return self.aux_head(torch.cat([restored, residual], dim=1))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the body's features ``(B, num_feat, H, W)`` of the image `x` ``(B, C, H, W)`` in [0, 1]."""
+        return self.body(x)
+
+    def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
+        """Return the restored image ``(B, C, H, W)`` from features and image, without the auxiliary head."""
+        return x + self.primary_head(features)
+
+    def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (restored image, reconstruction of the input), both ``(B, C, H, W)``, from features and image."""
+        residual = self.primary_head(features)
+        restored = x + residual
+        return restored, self._reconstruct(features, restored, residual)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the restored image only, ``(B, C, H, W)``, of the image `x` in [0, 1]; the output is not clamped."""
+        return self.forward_primary(self.forward_features(x), x)
+
+
+@ARCH_REGISTRY.register()
+class ParallelMultiTaskNet(MultiTaskNet):
+    """The parallel baseline (Figure 4, after Chi et al. 2021): both heads read the features of the body.
+
+    Arguments, shapes and errors are those of :class:`MultiTaskNet`; the auxiliary head is built like the primary one and
+    predicts the input image itself.
+    """
+
+    def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
+        return Head(num_feat, num_in_ch, num_block)
+
+    def _reconstruct(self, features: Tensor, restored: Tensor, residual: Tensor) -> Tensor:
+        return self.aux_head(features)

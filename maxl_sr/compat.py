@@ -1,0 +1,104 @@
+"""What BasicSR 1.4.2 needs on today's torch and torchvision and on machines without a GPU.
+
+Imported before anything else of the package. Every patch tests for the fault first, so that a BasicSR in which it is
+mended is left as it is.
+"""
+
+import functools
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+
+
+def _shim_functional_tensor() -> None:
+    """``basicsr.data.degradations`` imports a private torchvision module that 0.17 removed; it needs one function."""
+    name = 'torchvision.transforms.functional_tensor'
+    if importlib.util.find_spec(name) is not None:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+    module = types.ModuleType(name)
+    module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[name] = module
+
+
+_shim_functional_tensor()
+
+import basicsr.models.base_model as base_model  # noqa: E402
+import basicsr.train as basicsr_train  # noqa: E402
+import basicsr.utils.dist_util as dist_util  # noqa: E402
+
+
+def _calls(function: Callable[..., Any], text: str) -> bool:
+    """Whether the source of `function` still contains the call that fails."""
+    return text in inspect.getsource(inspect.unwrap(function))
+
+
+@contextmanager
+def _cpu_instead_of_cuda() -> Iterator[None]:
+    """Let code that names the current CUDA device run without one."""
+    def load(*args: Any, **kwargs: Any) -> Any:
+        return torch_load(*args, **{**kwargs, 'map_location': 'cpu'})
+
+    torch_load = torch.load
+    with mock.patch.object(torch.cuda, 'current_device', lambda: 0), mock.patch.object(torch, 'load', load):
+        yield
+
+
+def _patch_resume() -> None:
+    """``load_resume_state`` moves the state to ``torch.cuda.current_device()``, which fails without a GPU."""
+    original = basicsr_train.load_resume_state
+    if not _calls(original, 'torch.cuda.current_device()'):
+        return
+
+    @functools.wraps(original)
+    def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+        if torch.cuda.is_available():
+            return original(opt)
+        with _cpu_instead_of_cuda():
+            return original(opt)
+
+    basicsr_train.load_resume_state = load_resume_state
+
+
+def _patch_init_dist() -> None:
+    """The launchers take the rank modulo the number of GPUs and always use nccl; without a GPU that divides by zero."""
+    original = dist_util._init_dist_pytorch
+    if not _calls(original, 'rank % num_gpus'):
+        return
+
+    @functools.wraps(original)
+    def _init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            original(backend, **kwargs)
+        else:
+            torch.distributed.init_process_group(backend='gloo', **kwargs)
+
+    dist_util._init_dist_pytorch = _init_dist_pytorch
+
+
+def _patch_model_to_device() -> None:
+    """``DistributedDataParallel`` is given ``device_ids`` of CUDA, which it refuses for a network on the CPU."""
+    original = base_model.BaseModel.model_to_device
+    if not _calls(original, 'device_ids=[torch.cuda.current_device()]'):
+        return
+
+    @functools.wraps(original)
+    def model_to_device(self: base_model.BaseModel, net: torch.nn.Module) -> torch.nn.Module:
+        if not self.opt['dist'] or torch.cuda.is_available():
+            return original(self, net)
+        return torch.nn.parallel.DistributedDataParallel(
+            net.to(self.device), find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+    base_model.BaseModel.model_to_device = model_to_device
+
+
+_patch_resume()
+_patch_init_dist()
+_patch_model_to_device()

@@ -1,0 +1,5 @@
+"""Data sets, found by scanning for ``*_dataset.py`` and registered with BasicSR."""
+
+from maxl_sr.utils.scan import import_modules
+
+import_modules(__name__, '_dataset')

@@ -1,0 +1,77 @@
+"""Several paired data sets at once, sampled without bias."""
+
+from typing import Any
+
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import Dataset
+
+from maxl_sr.data.data_util import AUGMENT_KEYS, LOADER_KEYS, center_crop_window, check_int, read_image
+from maxl_sr.errors import UserError
+from maxl_sr.utils.options import check_keys
+
+SET_KEYS = ('dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'meta_info_file')
+
+
+@DATASET_REGISTRY.register()
+class MixedPairedDataset(Dataset):
+    """BasicSR's ``PairedImageDataset`` for one or several sets, each of which is drawn equally often whatever its size.
+
+    Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and those of a smaller one as
+    often as it takes. Items are those of ``PairedImageDataset``.
+
+    Options:
+        sets: List of sections with the options of ``PairedImageDataset`` (``dataroot_gt``, ``dataroot_lq``,
+            ``io_backend``, ``filename_tmpl``, ``meta_info_file``); without it these stand in the section itself.
+        center_crop: Size of the central crop of the input in validation and test; default the whole image.
+        gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR.
+
+    Raises:
+        UserError: An option is unknown, missing or of the wrong type, or a set has no images.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        where = f"datasets: {opt['phase']}"
+        common = [*LOADER_KEYS, *AUGMENT_KEYS, 'center_crop']
+        several = 'sets' in opt
+        check_keys(where, opt, [*common, 'sets'] if several else [*common, *SET_KEYS])
+        if several and not (isinstance(opt['sets'], list) and opt['sets']):
+            raise UserError(f"{where}: sets must be a list of sections, not {opt['sets']!r}")
+        for key in AUGMENT_KEYS if opt['phase'] == 'train' else ():
+            if key not in opt:
+                raise UserError(f"{where}: key '{key}' is missing")
+        self.opt = opt
+        self.center_crop = check_int(where, opt, 'center_crop')
+        check_int(where, opt, 'gt_size')
+        self.sets = []
+        for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in SET_KEYS if k in opt}]):
+            place = f'{where}: sets[{number}]' if several else where
+            check_keys(place, section, [*SET_KEYS, 'name'])
+            for key in ('dataroot_gt', 'dataroot_lq', 'io_backend'):
+                if key not in section:
+                    raise UserError(f"{place}: key '{key}' is missing")
+            shared = {key: opt[key] for key in ('phase', *AUGMENT_KEYS) if key in opt}
+            # A copy of io_backend: PairedImageDataset writes into it
+            self.sets.append(PairedImageDataset({**shared, **section, 'scale': opt.get('scale', 1),
+                                                 'io_backend': dict(section['io_backend'])}))
+            if not len(self.sets[-1]):
+                raise UserError(f"{place}: no images in {section['dataroot_gt']}")
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pairs = self.sets[index % len(self.sets)]
+        number = index // len(self.sets) % len(pairs)
+        try:
+            item = pairs[number]
+        except Exception:
+            for key in ('gt', 'lq'):  # name the file, where one of the two is the reason
+                read_image(pairs.file_client, pairs.paths[number][f'{key}_path'], key)
+            raise
+        if self.opt['phase'] != 'train' and self.center_crop is not None:
+            scale = pairs.opt['scale']
+            rows, columns = (center_crop_window(size, self.center_crop) for size in item['lq'].shape[-2:])
+            item['lq'] = item['lq'][:, rows, columns]
+            item['gt'] = item['gt'][:, rows.start * scale:rows.stop * scale, columns.start * scale:columns.stop * scale]
+        return item
+
+    def __len__(self) -> int:
+        return len(self.sets) * max(len(pairs) for pairs in self.sets)

@@ -1,0 +1,39 @@
+"""Synthetic noise for training without real pairs (arXiv 2207.02066, section 4.1)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """``noise`` of :class:`SyntheticNoiseDataset`: ranges from which every image draws; null leaves a kind out.
+
+    Attributes:
+        gaussian: σ of additive Gaussian noise, in 1/255.
+        speckle: σ of multiplicative Gaussian noise ``x + x·n``, in 1/255.
+        salt_pepper: Share of the pixel values that become salt (1) or pepper (0).
+        salt_share: Share of salt among them.
+    """
+
+    gaussian: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
+    speckle: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
+    salt_pepper: Range | None = field(default=(0.0, 0.01), metadata={'low': 0, 'high': 1})
+    salt_share: Range = field(default=(0.3, 0.8), metadata={'low': 0, 'high': 1})
+
+
+def add_noise(image: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+    """Return `image` (H, W, C; float32 in [0, 1]) with every kind of `noise` once, in random order, clipped to [0, 1]."""
+    kinds = [kind for kind in ('gaussian', 'speckle', 'salt_pepper') if getattr(noise, kind) is not None]
+    for kind in rng.permutation(kinds):
+        strength = rng.uniform(*getattr(noise, kind))
+        if kind == 'salt_pepper':
+            salt_share = rng.uniform(*noise.salt_share)
+            draw = rng.random(image.shape, dtype=np.float32)
+            image = np.where(draw < strength, (draw < strength * salt_share).astype(np.float32), image)
+        else:
+            normal = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(strength / 255)
+            image = image + (image * normal if kind == 'speckle' else normal)
+    return np.clip(image, 0, 1)

@@ -1,0 +1,5 @@
+"""Losses, found by scanning for ``*_loss.py`` and registered with BasicSR."""
+
+from maxl_sr.utils.scan import import_modules
+
+import_modules(__name__, '_loss')

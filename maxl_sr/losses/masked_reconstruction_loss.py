@@ -1,0 +1,83 @@
+"""The masked reconstruction loss (arXiv 2207.02066, eq. 2)."""
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from maxl_sr.losses.loss_util import REDUCTIONS, check_choice, reduce
+from maxl_sr.meta.bound import BoundNet
+from maxl_sr.meta.objective import Heads
+
+CRITERIA = ('l1', 'l2', 'charbonnier')
+
+
+def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None, criterion: str = 'l1',
+                               reduction: str = 'mean') -> Tensor:
+    """Distance between `pred` and `target` weighted by a mask: ``mean(|pred − target| ⊙ mask)``, eq. 2 of 2207.02066.
+
+    The mean is over the number of elements, not over the sum of the mask: an all-zero mask gives 0, an all-one mask the
+    plain loss.
+
+    Args:
+        pred: Prediction ``(B, C, H, W)``.
+        target: Target ``(B, C, H, W)``.
+        mask: Weights ``(B, 1, H, W)`` or ``(B, C, H, W)``; None is the plain loss.
+        criterion: 'l1', 'l2' (squared difference) or 'charbonnier' (``sqrt(d² + 1e-12)``).
+        reduction: 'none', 'mean' or 'sum'.
+
+    Raises:
+        ValueError: Shapes do not match, or an argument is none of its choices.
+    """
+    check_choice('criterion', criterion, CRITERIA)
+    if pred.shape != target.shape:
+        raise ValueError(f'pred {tuple(pred.shape)} and target {tuple(target.shape)} must have the same shape')
+    if criterion == 'l1':
+        loss = F.l1_loss(pred, target, reduction='none')
+    elif criterion == 'l2':
+        loss = F.mse_loss(pred, target, reduction='none')
+    else:
+        loss = torch.sqrt((pred - target) ** 2 + 1e-12)
+    if mask is not None:
+        one_channel = (pred.shape[0], 1, *pred.shape[2:])
+        if mask.shape not in (pred.shape, one_channel):
+            raise ValueError(f'mask {tuple(mask.shape)} must have shape {tuple(pred.shape)} or {one_channel}')
+        loss = loss * mask
+    return reduce(loss, reduction)
+
+
+@LOSS_REGISTRY.register()
+class MaskedReconstructionLoss(nn.Module):
+    """``loss_weight ·`` :func:`masked_reconstruction_loss`; as an inner objective it compares ŷ with the input y.
+
+    Usable as ``pixel_opt`` of any BasicSR model (without a mask it is the plain loss) and as ``aux_opt``.
+
+    Args:
+        loss_weight: Factor.
+        reduction: 'none', 'mean' or 'sum'.
+        criterion: 'l1', 'l2' or 'charbonnier'.
+
+    Raises:
+        ValueError: An argument is none of its choices; in the call, shapes do not match.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', criterion: str = 'l1') -> None:
+        super().__init__()
+        check_choice('reduction', reduction, REDUCTIONS)
+        check_choice('criterion', criterion, CRITERIA)
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+        self.criterion = criterion
+
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the loss of `pred` against `target`, both ``(B, C, H, W)``, with the mask of the function."""
+        return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction)
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return (features of `y`, `y`)."""
+        return net.forward_features(y), y
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the loss between the reconstruction ŷ and the input y (L_aux)."""
+        features, y = prepared
+        return self(heads(features, y)[1], y, mask)

@@ -1,0 +1,67 @@
+"""A multi-task network bound to given weights and one image."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Weights = dict[str, Tensor]
+
+
+class _Method(nn.Module):
+    """A module whose call is a method of another one; ``functional_call`` knows calls only."""
+
+    def __init__(self, net: nn.Module, method: str) -> None:
+        super().__init__()
+        self.net = net
+        self.method = method
+
+    def forward(self, *args: Tensor) -> Any:
+        return getattr(self.net, self.method)(*args)
+
+
+class BoundNet:
+    """`net` with some of its weights replaced, which runs body and heads on the image `y` once only.
+
+    Args:
+        net: A network with ``forward_features(x)``, ``forward_primary(features, x)`` and ``forward_heads(features, x)``;
+            it is not changed.
+        y: Image ``(B, C, H, W)``.
+        weights: Replaced weights by parameter name; None replaces nothing.
+        features: The features of `y`, where they are known already.
+    """
+
+    def __init__(self, net: nn.Module, y: Tensor, weights: Weights | None = None,
+                 features: Tensor | None = None) -> None:
+        self._net = net
+        self._weights = {f'net.{name}': weight for name, weight in (weights or {}).items()}
+        self._y = y
+        self._features = features
+        self._outputs: tuple[Tensor, Tensor] | None = None
+
+    def _call(self, method: str, *args: Tensor) -> Any:
+        if not self._weights:
+            return getattr(self._net, method)(*args)
+        return functional_call(_Method(self._net, method), self._weights, args)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the features of the image `x` ``(B, C, H, W)``."""
+        if x is not self._y:
+            return self._call('forward_features', x)
+        if self._features is None:
+            self._features = self._call('forward_features', x)
+        return self._features
+
+    def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (restored image, reconstruction of `x`), both ``(B, C, H, W)``."""
+        if x is not self._y or features is not self._features:
+            return self._call('forward_heads', features, x)
+        if self._outputs is None:
+            self._outputs = self._call('forward_heads', features, x)
+        return self._outputs
+
+    def restored(self) -> Tensor:
+        """Return the restored image of `y`, ``(B, C, H, W)``."""
+        if self._outputs is not None:
+            return self._outputs[0]
+        return self._call('forward_primary', self.forward_features(self._y), self._y)

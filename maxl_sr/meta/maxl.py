@@ -1,0 +1,69 @@
+"""Algorithm 1 of arXiv 2207.02066: meta-auxiliary learning."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp
+
+from maxl_sr.meta.bound import BoundNet, Weights
+from maxl_sr.meta.objective import Objective
+
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def primary_and_auxiliary_loss(net: nn.Module, objective: Objective | None, pixel_loss: PixelLoss, y: Tensor, x: Tensor,
+                               mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return L_pri and L_aux (0 without an objective) of one pass through the network; loop (a) minimises their sum."""
+    bound = BoundNet(net, y)
+    auxiliary = y.new_zeros(()) if objective is None else objective.loss(bound.forward_heads,
+                                                                        objective.prepare(bound, y), mask)
+    return pixel_loss(bound.restored(), x), auxiliary
+
+
+def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Tensor, x: Tensor, mask: Tensor, *,
+              lr: float, average: Callable[[list[Tensor]], None] = lambda tensors: None) -> Tensor:
+    """Return ``L_pri(θ1⁺)`` with ``θ1⁺ = θ1 − lr ∇θ1 (L_pri + L_aux)`` as a function of the mask, for loop (b).
+
+    Its backward pass reaches the mask only, and needs no second-order graph: with ``v = ∇L_pri(θ1⁺)``,
+
+        ``∂L_pri(θ1⁺)/∂M = −lr ∂/∂M ⟨∇θ1 L_aux(θ1, M), v⟩``,
+
+    and the inner product is the derivative of L_aux in the direction v: one forward-mode product, whose only graph is
+    the one to M.
+
+    Args:
+        net: Multi-task network θ1; gets no gradient.
+        objective: L_aux.
+        pixel_loss: L_pri, called with (restored, clean).
+        y: Degraded images ``(B, C, H, W)`` in [0, 1].
+        x: Clean images of the size of the restored ones.
+        mask: ``g(y)``, ``(B, 1, H, W)``, with its graph.
+        lr: Rate α of the virtual step.
+        average: Replaces tensors by their mean over all processes, in place.
+    """
+    fixed = mask.detach()
+    names, weights = zip(*net.named_parameters())
+
+    def gradient(loss: Tensor, at: tuple[Tensor, ...]) -> list[Tensor]:
+        gradients = list(torch.autograd.grad(loss, at, materialize_grads=True))
+        average(gradients)
+        return gradients
+
+    step = gradient(sum(primary_and_auxiliary_loss(net, objective, pixel_loss, y, x, fixed)), weights)
+    virtual = tuple((weight - lr * g).detach().requires_grad_() for weight, g in zip(weights, step))
+    outer = pixel_loss(BoundNet(net, y, dict(zip(names, virtual))).restored(), x)
+    direction = gradient(outer, virtual)
+
+    with torch.enable_grad():
+        leaf = fixed.clone().requires_grad_()
+
+        def auxiliary(at: Weights) -> Tensor:
+            bound = BoundNet(net, y, at)
+            return objective.loss(bound.forward_heads, objective.prepare(bound, y), leaf)
+
+        at = {name: weight.detach() for name, weight in zip(names, weights)}
+        _, derivative = jvp(auxiliary, (at, ), (dict(zip(names, direction)), ))
+        slope, = torch.autograd.grad(derivative, leaf)
+    # The value is L_pri(θ1⁺); the second term is 0 and carries the gradient.
+    return outer.detach() + ((mask - fixed) * (-lr * slope)).sum()

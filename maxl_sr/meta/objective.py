@@ -1,0 +1,26 @@
+"""The inner objective: the part of test-time adaptation that can be swapped."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from maxl_sr.meta.bound import BoundNet
+
+Heads = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A self-supervised objective of (head weights, image, mask).
+
+    It has two steps, since with a frozen body all that `prepare` computes is needed only once an image.
+    """
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return the derived inputs of the image `y` ``(B, C, H, W)`` and their features ``net.forward_features``."""
+        ...
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the scalar objective; ``heads(features, x)`` gives (restored, reconstruction) at the current weights."""
+        ...

@@ -1,0 +1,5 @@
+"""Models, found by scanning for ``*_model.py`` and registered with BasicSR."""
+
+from maxl_sr.utils.scan import import_modules
+
+import_modules(__name__, '_model')

@@ -1,0 +1,269 @@
+"""What the models of both stages share: two networks, adaptation at test time, and figures before and after it."""
+
+import csv
+import os
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import path as osp
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import imwrite, tensor2img
+from basicsr.utils.dist_util import master_only
+from torch import Tensor, nn
+
+from maxl_sr.errors import UserError
+from maxl_sr.meta import Objective, Task, adapt
+from maxl_sr.utils.options import Adapt, parse
+
+BEFORE = '_before'
+
+
+def build_objective(opt: dict[str, Any], where: str) -> Objective:
+    """Return the inner objective that the section `opt` describes.
+
+    Raises:
+        UserError: The loss is not one that the inner loop can use.
+    """
+    objective = build_loss(opt)
+    if not isinstance(objective, Objective):
+        raise UserError(f"{where}: {opt['type']} is no inner objective (it lacks prepare and loss); "
+                        'use MaskedReconstructionLoss')
+    return objective
+
+
+@contextmanager
+def evaluating(*nets: nn.Module | None) -> Iterator[None]:
+    """Put the networks into evaluation mode without gradients, and back into the mode that they were in."""
+    modes = [(net, net.training) for net in nets if net is not None]
+    for net, _ in modes:
+        net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for net, mode in modes:
+            net.train(mode)
+
+
+class AdaptiveModel(SRModel):
+    """``SRModel`` with a mask network ``network_m`` beside ``network_g`` and per-image adaptation (Algorithm 3).
+
+    With ``val: adapt`` every image is restored twice, by the trained weights and after K steps on the inner objective;
+    every metric is then reported after adaptation under its own name and before it as ``<name>_before``, both of the
+    clamped 8-bit images. The trained weights are never changed. Without ``val: adapt`` testing is that of ``SRModel``.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.net_m: nn.Module | None = None
+        self.optimizer_m: torch.optim.Optimizer | None = None
+        self.adapt_opt: Adapt | None = None
+        super().__init__(opt)
+        if not self.is_train:
+            self._init_mask_network()
+        section = (opt.get('val') or {}).get('adapt')
+        if section is not None:
+            self.adapt_opt = parse(Adapt, section, 'val: adapt')
+            aux_opt = self.adapt_opt.aux_opt or opt.get('train', {}).get('aux_opt')
+            self.test_objective = build_objective(aux_opt or {'type': 'MaskedReconstructionLoss'}, 'val: adapt: aux_opt')
+
+    def _init_mask_network(self) -> None:
+        if self.opt.get('network_m') is None:
+            return
+        self.net_m = self.model_to_device(build_network(self.opt['network_m']))
+        self.print_network(self.net_m)
+        path = self.opt['path']
+        if path.get('pretrain_network_m') is not None:
+            self.load_network(self.net_m, path['pretrain_network_m'], path.get('strict_load_m', True),
+                              path.get('param_key_m', 'params'))
+
+    def init_training_settings(self) -> None:
+        self._init_mask_network()
+        train_opt = self.opt['train']
+        self.objective = build_objective(train_opt['aux_opt'], 'train: aux_opt') if train_opt.get('aux_opt') else None
+        if self.net_m is not None:
+            self.net_m.train()
+            if self.objective is None:
+                raise UserError('network_m is given, but train: aux_opt is missing: no loss would use the mask')
+            if not train_opt.get('optim_m'):
+                raise UserError('network_m is given, but train: optim_m is missing')
+        super().init_training_settings()
+
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        if self.net_m is not None:
+            optim_opt = dict(self.opt['train']['optim_m'])
+            self.optimizer_m = self.get_optimizer(optim_opt.pop('type'), self.net_m.parameters(), **optim_opt)
+            self.optimizers.append(self.optimizer_m)
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Move `net` to the device and give all processes the weights of the first one.
+
+        There is no ``DistributedDataParallel``: it does not see ``autograd.grad``. The outer gradients are reduced by
+        :meth:`reduce_gradients`.
+        """
+        if self.opt['num_gpu'] > 1 and not self.opt['dist']:
+            raise UserError(f"num_gpu: {self.opt['num_gpu']} needs one process a GPU: torchrun … --launcher pytorch")
+        net = net.to(self.device)
+        if self.opt['dist']:
+            for tensor in net.state_dict().values():
+                torch.distributed.broadcast(tensor, src=0)
+        return net
+
+    def reduce_tensors(self, tensors: list[Tensor], mean: bool = True) -> None:
+        """Replace the tensors by their mean (or sum) over all processes, in place."""
+        if not self.opt['dist'] or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        if mean:
+            flat /= self.opt['world_size']
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+            tensor.copy_(part.view_as(tensor))
+
+    def reduce_gradients(self, net: nn.Module, mean: bool = True) -> None:
+        """Replace the gradients of `net` by their mean (or sum) over all processes."""
+        self.reduce_tensors([weight.grad for weight in net.parameters() if weight.grad is not None], mean)
+
+    def check_finite(self, loss: Tensor, current_iter: int) -> None:
+        """Stop the training before a loss that is not finite reaches the weights.
+
+        Raises:
+            UserError: The loss is infinite or NaN; the message names the last good checkpoint.
+        """
+        if torch.isfinite(loss).all():
+            return
+        folder = self.opt['path']['training_states']
+        states = [int(name[:-6]) for name in os.listdir(folder) if name.endswith('.state')]
+        kept = f'the last good checkpoint is {osp.join(folder, f"{max(states)}.state")}' if states else \
+            'no checkpoint had been saved yet'
+        raise UserError(f'iteration {current_iter}: the loss is {loss.sum().item()}, training stops; {kept}')
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        super().feed_data(data)
+        self.image_name = osp.splitext(osp.basename(data['lq_path'][0]))[0] if 'lq_path' in data else ''
+
+    def test(self) -> None:
+        """Restore the image; with ``val: adapt`` after adapting to it, leaving the network as it is."""
+        if self.adapt_opt is None:
+            super().test()
+            return
+        net = getattr(self, 'net_g_ema', self.net_g)
+        opt = self.adapt_opt
+        with evaluating(net, self.net_m):
+            start = time.perf_counter()
+            self.mask = None if self.net_m is None else self.net_m(self.lq)
+            task = Task(net, self.test_objective, self.lq, self.mask, opt.params)
+            self.seconds = time.perf_counter() - start
+            self.before = task.restored(task.weights)
+            self.after_step: list[np.ndarray] = []
+            start = time.perf_counter()
+            for weights, _ in adapt(task, opt.steps, opt.lr, opt.optimizer):
+                if not self.is_train:  # the picture of every step is not a part of the method, nor of its time
+                    self.seconds += time.perf_counter() - start
+                    self.after_step.append(tensor2img([task.restored(weights)]))
+                    start = time.perf_counter()
+            self.output = task.restored(weights)
+            self.seconds += time.perf_counter() - start
+
+    def get_current_visuals(self) -> OrderedDict[str, Tensor]:
+        """Return the images of ``SRModel`` and, after an adaptation, 'before' and 'mask' on the CPU."""
+        visuals = super().get_current_visuals()
+        if self.adapt_opt is not None:
+            visuals['before'] = self.before.cpu()
+            if self.mask is not None:
+                visuals['mask'] = self.mask.cpu()
+            self._record(visuals)
+        return visuals
+
+    def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        if self.adapt_opt is None:
+            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+            return
+        self._dataset_name = dataloader.dataset.opt['name']
+        self._current_iter = current_iter
+        self._save_img = save_img
+        self._rows: list[dict[str, Any]] = []
+        # BasicSR saves the result alone; _record saves it beside the other images.
+        super().nondist_validation(dataloader, current_iter, tb_logger, save_img=False)
+        if not self.is_train:
+            self._write_csv()
+
+    def _initialize_best_metric_results(self, dataset_name: str) -> None:
+        super()._initialize_best_metric_results(dataset_name)
+        if self.adapt_opt is not None:
+            record = self.best_metric_results[dataset_name]
+            for name in self.opt['val']['metrics']:
+                record.setdefault(name + BEFORE, dict(record[name]))
+                self.metric_results.setdefault(name + BEFORE, 0)
+
+    def _record(self, visuals: OrderedDict[str, Tensor]) -> None:
+        """Add one image to the metrics before adaptation and to the table, and save its pictures."""
+        kinds = {'noisy': 'lq', 'before': 'before', 'after': 'result', 'gt': 'gt', 'mask': 'mask'}
+        images = {kind: tensor2img([visuals[key]]) for kind, key in kinds.items() if key in visuals}
+        row: dict[str, Any] = {'image': self.image_name}
+        metrics = self.opt['val'].get('metrics') or {}
+        if 'gt' in images:
+            for name, opt in metrics.items():
+                before = calculate_metric({'img': images['before'], 'img2': images['gt']}, opt)
+                self.metric_results[name + BEFORE] += before
+                row[f'{name}{BEFORE}'] = before
+                for step, image in enumerate(self.after_step, start=1):
+                    row[f'{name}_step{step}'] = calculate_metric({'img': image, 'img2': images['gt']}, opt)
+        row['seconds'] = self.seconds
+        self._rows.append(row)
+        if self._save_img:
+            root = self.opt['path']['visualization']
+            if self.is_train:
+                stem = osp.join(root, self.image_name, f'{self.image_name}_{self._current_iter}')
+            else:
+                suffix = self.opt['val'].get('suffix')
+                stem = osp.join(root, self._dataset_name, self.image_name + (f'_{suffix}' if suffix else ''))
+            for kind, image in images.items():
+                imwrite(image, f'{stem}_{kind}.png')
+
+    def _write_csv(self) -> None:
+        folder = self.opt['path']['results_root']
+        with tempfile.NamedTemporaryFile('w', dir=folder, suffix='.csv', delete=False, newline='') as file:
+            writer = csv.DictWriter(file, fieldnames=list(self._rows[0]))
+            writer.writeheader()
+            writer.writerows(self._rows)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, osp.join(folder, f'{self._dataset_name}.csv'))
+
+    @contextmanager
+    def _whole_files(self, key: str) -> Iterator[None]:
+        """Let BasicSR write to a temporary folder, then move: a killed run leaves no half-written checkpoint."""
+        final = self.opt['path'][key]
+        with tempfile.TemporaryDirectory(dir=final, prefix='.partial-') as partial:
+            self.opt['path'][key] = partial
+            try:
+                yield
+            finally:
+                self.opt['path'][key] = final
+            for name in os.listdir(partial):
+                os.replace(osp.join(partial, name), osp.join(final, name))
+
+    @master_only
+    def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
+        with self._whole_files('models'):
+            super().save_network(net, net_label, current_iter, param_key)
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        with self._whole_files('training_states'):
+            super().save_training_state(epoch, current_iter)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Save ``net_g_*.pth``, ``net_m_*.pth`` and, last, the training state that names them."""
+        if self.net_m is not None:
+            self.save_network(self.net_m, 'net_m', current_iter)
+        super().save(epoch, current_iter)

@@ -1,0 +1,96 @@
+"""Trainings that can be repeated and resumed exactly: every draw depends on the seed and the position alone.
+
+BasicSR starts an interrupted epoch again from its first image, and its workers draw the same random numbers in every
+epoch. Here the sampler hands out the position of a sample in the training with its index, a resumed sampler goes on
+behind the last iteration, and whatever a data set draws (crop, flip, noise) is seeded by that position, for every data
+set of the toolbox, any number of workers and any number of processes. It needs ``manual_seed`` in the option file.
+"""
+
+import functools
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import basicsr.train as basicsr_train
+import numpy as np
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from torch.utils.data import DataLoader, Dataset
+
+Position = tuple[int, int]
+
+
+class PositionSampler(EnlargedSampler):
+    """``EnlargedSampler`` that yields ``((epoch, position), index)`` and goes on where a resumed training stopped."""
+
+    def __iter__(self) -> Iterator[tuple[Position, int]]:
+        resume = self.dataset.opt.get('resume_from')
+        skip = 0
+        if resume is not None and resume['epoch'] == self.epoch:
+            iterations = resume['iter'] - resume['epoch'] * (self.num_samples // resume['batch_size'])
+            skip = iterations * resume['batch_size']
+        for step, index in enumerate(super().__iter__()):
+            if step >= skip:
+                yield (self.epoch, step * self.num_replicas + self.rank), index
+
+
+@contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed ``random``, NumPy and torch from `entropy`, and put their states back afterwards."""
+    states = random.getstate(), np.random.get_state()
+    words = np.random.SeedSequence(entropy).generate_state(3)
+    with torch.random.fork_rng(devices=[]):
+        random.seed(int(words[0]))
+        np.random.seed(words[1])
+        torch.manual_seed(int(words[2]))
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+class SeededDataset(Dataset):
+    """A data set whose items, asked for by ``((epoch, position), index)``, are drawn from (seed, epoch, position)."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.opt = dataset.opt  # type: ignore[attr-defined]
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[Position, int]) -> Any:
+        position, index = key
+        with seeded(self.seed, *position):
+            return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+
+def _install() -> None:
+    build_dataloader, load_resume_state = basicsr_train.build_dataloader, basicsr_train.load_resume_state
+
+    @functools.wraps(build_dataloader)
+    def seeded_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], seed: int | None = None,
+                          **kwargs: Any) -> DataLoader:
+        if dataset_opt['phase'] == 'train':
+            dataset = SeededDataset(dataset, seed or 0)
+        return build_dataloader(dataset, dataset_opt, seed=seed, **kwargs)
+
+    @functools.wraps(load_resume_state)
+    def load_with_position(opt: dict[str, Any]) -> dict[str, Any] | None:
+        state = load_resume_state(opt)
+        if state is not None:
+            train = opt['datasets']['train']
+            processes = 1 if opt['dist'] else max(opt['num_gpu'], 1)
+            train['resume_from'] = dict(epoch=state['epoch'], iter=state['iter'],
+                                        batch_size=train['batch_size_per_gpu'] * processes)
+        return state
+
+    basicsr_train.build_dataloader = seeded_dataloader
+    basicsr_train.load_resume_state = load_with_position
+    basicsr_train.EnlargedSampler = PositionSampler
+
+
+_install()

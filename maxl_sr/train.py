@@ -1,0 +1,20 @@
+"""Train a model from an option file: ``python -m maxl_sr.train -opt options/….yml``, with all of BasicSR's flags."""
+
+import os
+import sys
+from pathlib import Path
+
+if not __package__:  # python maxl_sr/train.py: the package's parent belongs on the path, not the package
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import maxl_sr  # noqa: E402,F401  isort: skip
+from basicsr.train import train_pipeline  # noqa: E402
+
+
+def main() -> int:
+    train_pipeline(os.getcwd())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The sections of an option file that this package reads: their keys, types, ranges and defaults."""
+
+import dataclasses
+import difflib
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from maxl_sr.errors import UserError
+
+Section = TypeVar('Section')
+
+
+def check_keys(where: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse the first key of the section `where` that is not `known`, naming the nearest known one."""
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f'known keys: {", ".join(known)}'
+            raise UserError(f"{where}: unknown key '{key}'; {hint}")
+
+
+def check_arguments(where: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse keys that `function` has no argument for, and missing ones that it needs; 'type' is not an argument."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    check_keys(where, given, ['type', *(parameter.name for parameter in parameters)])
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.name not in given:
+            raise UserError(f"{where}: key '{parameter.name}' is missing")
+
+
+def _number(where: str, value: Any, kind: type) -> Any:
+    # YAML 1.1 reads 1e-3 as text, for want of a dot; BasicSR's own files write !!float 1e-3
+    if isinstance(value, str) and kind is float:
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    good = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if not good or not math.isfinite(value):
+        raise UserError(f'{where} must be {"a number" if kind is float else "an integer"}, not {value!r}')
+    return kind(value)
+
+
+def _convert(where: str, value: Any, hint: Any) -> Any:
+    if hint in (int, float):
+        return _number(where, value, hint)
+    if get_origin(hint) is Literal:
+        if value is False and 'no' in get_args(hint):  # YAML 1.1 reads no as false
+            value = 'no'
+        if value not in get_args(hint):
+            raise UserError(f'{where} must be one of {", ".join(get_args(hint))}, not {value!r}')
+    elif hint is bool and not isinstance(value, bool):
+        raise UserError(f'{where} must be true or false, not {value!r}')
+    elif hint == tuple[float, float]:
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise UserError(f'{where} must be a pair of numbers, not {value!r}')
+        value = tuple(_number(where, end, float) for end in value)
+        if value[0] > value[1]:
+            raise UserError(f'{where} must go from low to high, not {list(value)}')
+    elif hint == dict[str, Any] and not isinstance(value, dict):
+        raise UserError(f'{where} must be a section, not {value!r}')
+    return value
+
+
+def parse(cls: type[Section], given: Any, where: str) -> Section:
+    """Return the section `where` of an option file as an instance of the dataclass `cls`.
+
+    Raises:
+        UserError: `given` is no section, has an unknown key, lacks one without default, or a value has the wrong type or
+            is out of range.
+    """
+    if not isinstance(given, Mapping):
+        raise UserError(f'{where} must be a section, not {given!r}')
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    check_keys(where, given, list(fields))
+    hints = get_type_hints(cls)
+    values = {}
+    for name, f in fields.items():
+        if name not in given:
+            if f.default is dataclasses.MISSING:
+                raise UserError(f"{where}: key '{name}' is missing")
+            continue
+        value = given[name]
+        optional = type(None) in get_args(hints[name])
+        if value is None and optional:
+            values[name] = None
+            continue
+        hint = next(h for h in get_args(hints[name]) if h is not type(None)) if optional else hints[name]
+        value = _convert(f'{where}: {name}', value, hint)
+        low, strict = f.metadata.get('low'), f.metadata.get('strict', False)
+        lowest = value[0] if isinstance(value, tuple) else value
+        if low is not None and (lowest < low or strict and lowest == low):
+            raise UserError(f'{where}: {name} must be {"greater than" if strict else "at least"} {low}, not {given[name]!r}')
+        if 'high' in f.metadata and value[1] > f.metadata['high']:
+            raise UserError(f'{where}: {name} must be at most {f.metadata["high"]}, not {given[name]!r}')
+        values[name] = value
+    return cls(**values)
+
+
+def _rate(default: float) -> Any:
+    return field(default=default, metadata={'low': 0, 'strict': True})
+
+
+def _count(default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={'low': 1})
+
+
+@dataclass(frozen=True)
+class VirtualStep:
+    """``train: inner`` of stage 1: the virtual step of MAXL."""
+
+    lr: float = _rate(1e-3)
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """``train: inner`` of stage 2: the inner loop of meta-transfer learning."""
+
+    steps: int = _count(5)
+    lr: float = _rate(5e-5)
+    loss_weight: float = _rate(10.0)
+    params: Literal['heads', 'all'] = 'heads'
+    meta_gradient: Literal['stored', 'first_order'] = 'stored'
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """``val: adapt``: adaptation at test time; without ``aux_opt`` that of ``train``, or the masked reconstruction."""
+
+    steps: int = _count(5)
+    lr: float = _rate(1e-5)
+    params: Literal['heads', 'all'] = 'heads'
+    optimizer: Literal['sgd', 'adam'] = 'sgd'
+    aux_opt: dict[str, Any] | None = None

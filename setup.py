@@ -1,0 +1,31 @@
+"""Static metadata of maxl_sr."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name='maxl_sr',
+    version='0.1.0',
+    description='Test-time adaptation for image restoration with meta-learning: a plugin for BasicSR',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10,<3.13',
+    # The option files stand beside the package in a checkout and inside it when installed.
+    packages=[*find_packages(include=['maxl_sr', 'maxl_sr.*']), 'maxl_sr.options'],
+    package_dir={'maxl_sr.options': 'options'},
+    package_data={'maxl_sr.options': ['*.yml', '*/*.yml']},
+    install_requires=['torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow',
+                      'tqdm'],
+    extras_require={
+        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-tqdm', 'build'],
+        'demo': ['scikit-image', 'matplotlib'],
+    },
+    classifiers=[
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+    ],
+)
