@@ -14,18 +14,14 @@ import functools
 import io
 import json
 import math
-import multiprocessing
 import os
 import re
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -61,7 +57,7 @@ class Source(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a worker is to do; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
+    """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
 
     source: Source
     size: int
@@ -176,7 +172,7 @@ def _polyu(args: argparse.Namespace) -> list[Source]:
     return sources
 
 
-# ---- cutting one image (in a worker) ------------------------------------------------------------------------------
+# ---- cutting one image (in a thread) --------------------------------------------------------------------------------
 
 def _read(path: Path) -> np.ndarray:
     """8-bit BGR; Pillow is the judge of whether the file is complete, for OpenCV fills the missing rows with grey."""
@@ -259,32 +255,12 @@ def _cut(task: Task) -> Cut:
     return cut._replace(dropped=dropped, written=written)
 
 
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets the workers finish their image
-    cv2.setNumThreads(1)
-
-
-def _start_forkserver() -> None:
-    from multiprocessing import forkserver  # not on every platform
-    forkserver.set_forkserver_preload(['maxl_sr'])  # the slow imports, once for all workers
-    if threading.current_thread() is threading.main_thread():
-        # Its children inherit that Ctrl-C is ignored, so that none dies of it before its initializer.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        forkserver.ensure_running()
-        signal.signal(signal.SIGINT, handler)
-
-
 def _cut_all(tasks: Iterable[Task], jobs: int) -> Generator[Cut, None, None]:
-    """The results in order, never more than a few images ahead of the reader (LMDB tiles wait in memory)."""
-    if jobs == 1:
-        yield from map(_cut, tasks)
-        return
-    # Not plain fork: the parent has loaded libraries that keep threads.
-    method = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
-    context = multiprocessing.get_context(method)
-    if method == 'forkserver':
-        _start_forkserver()
-    pool = ProcessPoolExecutor(jobs, context, initializer=_ignore_interrupt)
+    """The results in order, never more than a few images ahead of the reader (LMDB tiles wait in memory).
+
+    Threads, not processes: OpenCV and Pillow release the interpreter while they decode, encode and filter.
+    """
+    pool = ThreadPoolExecutor(jobs)
     try:
         rest = iter(tasks)
         waiting = deque(pool.submit(_cut, task) for task in islice(rest, 2 * jobs))
@@ -292,8 +268,6 @@ def _cut_all(tasks: Iterable[Task], jobs: int) -> Generator[Cut, None, None]:
             result = waiting.popleft().result()
             waiting.extend(pool.submit(_cut, task) for task in islice(rest, 1))
             yield result
-    except BrokenProcessPool as err:
-        raise UserError('A worker process was killed, perhaps for lack of memory; try a smaller --jobs.') from err
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -461,7 +435,7 @@ def _parser() -> argparse.ArgumentParser:
                          help=f'from tile to tile (default: {"half the" if name == "div2k" else "the"} size)')
         sub.add_argument('--lmdb', action='store_true', help='write LMDBs instead of folders')
         sub.add_argument('--jobs', type=int, default=os.cpu_count() or 1, metavar='N',
-                         help='processes (default: all cores)')
+                         help='images at the same time (default: all cores)')
         if name == 'div2k':
             sub.set_defaults(max_shift=0.0)
         else:
@@ -495,7 +469,7 @@ def run(argv: Sequence[str] | None = None) -> str:
     if not 0 <= args.max_shift < math.inf:
         raise UserError(f'--max-shift {args.max_shift}: the limit must be a number of pixels, or 0 for none.')
     if args.jobs < 1:
-        raise UserError(f'--jobs {args.jobs}: at least one process is needed.')
+        raise UserError(f'--jobs {args.jobs}: at least one is needed.')
     for folder in (args.root, args.out):
         if not folder.is_dir() and (folder is args.root or folder.exists()):
             raise UserError(f'{folder} is not a folder.')

@@ -1,19 +1,20 @@
 """Train a model from an option file: ``python -m maxl_sr.train -opt options/….yml``, with all of BasicSR's flags."""
 
-import os
 import sys
 from pathlib import Path
 
 if not __package__:  # python maxl_sr/train.py: the package's parent belongs on the path, not the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import maxl_sr  # noqa: E402,F401  isort: skip
-from basicsr.train import train_pipeline  # noqa: E402
+import maxl_sr  # noqa: F401  isort: skip
+import basicsr.train
+
+from maxl_sr.cli import run
 
 
 def main() -> int:
-    train_pipeline(os.getcwd())
-    return 0
+    """Run BasicSR's train pipeline in the current folder; return the exit code."""
+    return run(basicsr.train, 'train_pipeline')
 
 
 if __name__ == '__main__':

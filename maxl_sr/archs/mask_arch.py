@@ -9,7 +9,7 @@ from maxl_sr.archs.arch_util import ResBlock, check_positive, conv
 
 @ARCH_REGISTRY.register()
 class MaskNet(nn.Module):
-    """Predicts which pixels the self-supervised loss should trust: ``(B, C, H, W)`` to a mask ``(B, 1, H, W)`` in (0, 1).
+    """Predicts which pixels the self-supervised loss should trust: ``(B, C, H, W)`` to ``(B, 1, H, W)`` in (0, 1).
 
     conv – residual blocks whose activation is one scalar PReLU shared by all – conv – sigmoid; 56,449 parameters with
     the default arguments. Any size from 1×1.

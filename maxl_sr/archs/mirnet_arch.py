@@ -1,4 +1,4 @@
-"""MIRNet (Zamir et al., "Learning Enriched Features for Real Image Restoration and Enhancement", ECCV 2020, 2003.06792).
+"""MIRNet, "Learning Enriched Features for Real Image Restoration and Enhancement" (Zamir et al., 2003.06792).
 
 The names of the sub-modules are those of the published checkpoints, which load with ``strict=True``.
 """
@@ -16,7 +16,7 @@ def _conv(in_ch: int, out_ch: int, kernel_size: int, bias: bool) -> nn.Conv2d:
 
 
 class SKFF(nn.Module):
-    """Selective kernel feature fusion (section 3.1): `height` features ``(B, C, H, W)`` of one shape to one of that shape.
+    """Selective kernel feature fusion (section 3.1): `height` features ``(B, C, H, W)`` of one shape to one of it.
 
     The weights of the sum are one number a channel and input; over the inputs they sum to 1.
     """
@@ -234,7 +234,8 @@ class MIRNet(nn.Module):
                  bias: bool = False) -> None:
         super().__init__()
         # below 8 features the channel attention has no hidden channel; one stream or column has nothing to exchange
-        for name, value, least in (('num_in_ch', num_in_ch, 1), ('num_out_ch', num_out_ch, 1), ('num_feat', num_feat, 8),
+        for name, value, least in (('num_in_ch', num_in_ch, 1), ('num_out_ch', num_out_ch, 1),
+                                   ('num_feat', num_feat, 8),
                                    ('kernel_size', kernel_size, 1), ('stride', stride, 2), ('num_rrg', num_rrg, 1),
                                    ('num_msrb', num_msrb, 1), ('height', height, 2), ('width', width, 2)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

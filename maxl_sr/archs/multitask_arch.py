@@ -114,8 +114,8 @@ class MultiTaskNet(nn.Module):
 class ParallelMultiTaskNet(MultiTaskNet):
     """The parallel baseline (Figure 4, after Chi et al. 2021): both heads read the features of the body.
 
-    Arguments, shapes and errors are those of :class:`MultiTaskNet`; the auxiliary head is built like the primary one and
-    predicts the input image itself.
+    Arguments, shapes and errors are those of :class:`MultiTaskNet`; the auxiliary head is built like the primary
+    one and predicts the input image itself.
     """
 
     def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:

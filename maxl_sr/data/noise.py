@@ -25,7 +25,7 @@ class Noise:
 
 
 def add_noise(image: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
-    """Return `image` (H, W, C; float32 in [0, 1]) with every kind of `noise` once, in random order, clipped to [0, 1]."""
+    """Return `image` (H, W, C; float32 in [0, 1]) with each kind of `noise` once, in random order, clipped."""
     kinds = [kind for kind in ('gaussian', 'speckle', 'salt_pepper') if getattr(noise, kind) is not None]
     for kind in rng.permutation(kinds):
         strength = rng.uniform(*getattr(noise, kind))

@@ -22,8 +22,8 @@ from maxl_sr.utils.options import check_keys, parse
 class SyntheticNoiseDataset(Dataset):
     """Pairs (noisy, clean) from clean images on disk or in an LMDB.
 
-    In training every visit of an image draws crop, flips and noise anew. In validation and test the noise of an image is
-    fixed by ``seed`` and its file name. Items are ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in [0, 1], and their
+    In training every visit of an image draws crop, flips and noise anew. In validation and test the noise of an image
+    is fixed by ``seed`` and its file name. Items are ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in [0, 1], and their
     paths. Grey, 16-bit and alpha images are converted to 8-bit RGB.
 
     Options:
@@ -40,7 +40,8 @@ class SyntheticNoiseDataset(Dataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         where = f"datasets: {opt['phase']}"
-        check_keys(where, opt, [*LOADER_KEYS, *AUGMENT_KEYS, 'dataroot_gt', 'io_backend', 'noise', 'seed', 'center_crop'])
+        own_keys = ('dataroot_gt', 'io_backend', 'noise', 'seed', 'center_crop')
+        check_keys(where, opt, [*LOADER_KEYS, *AUGMENT_KEYS, *own_keys])
         for key in ('dataroot_gt', 'io_backend', *(AUGMENT_KEYS if opt['phase'] == 'train' else ())):
             if key not in opt:
                 raise UserError(f"{where}: key '{key}' is missing")

@@ -24,8 +24,8 @@ class BoundNet:
     """`net` with some of its weights replaced, which runs body and heads on the image `y` once only.
 
     Args:
-        net: A network with ``forward_features(x)``, ``forward_primary(features, x)`` and ``forward_heads(features, x)``;
-            it is not changed.
+        net: A network with ``forward_features(x)``, ``forward_primary(features, x)`` and
+            ``forward_heads(features, x)``; it is not changed.
         y: Image ``(B, C, H, W)``.
         weights: Replaced weights by parameter name; None replaces nothing.
         features: The features of `y`, where they are known already.

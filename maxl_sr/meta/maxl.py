@@ -50,7 +50,8 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
         average(gradients)
         return gradients
 
-    step = gradient(sum(primary_and_auxiliary_loss(net, objective, pixel_loss, y, x, fixed)), weights)
+    l_pri, l_aux = primary_and_auxiliary_loss(net, objective, pixel_loss, y, x, fixed)
+    step = gradient(l_pri + l_aux, weights)
     virtual = tuple((weight - lr * g).detach().requires_grad_() for weight, g in zip(weights, step))
     outer = pixel_loss(BoundNet(net, y, dict(zip(names, virtual))).restored(), x)
     direction = gradient(outer, virtual)
@@ -63,7 +64,7 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
             return objective.loss(bound.forward_heads, objective.prepare(bound, y), leaf)
 
         at = {name: weight.detach() for name, weight in zip(names, weights)}
-        _, derivative = jvp(auxiliary, (at, ), (dict(zip(names, direction)), ))
+        derivative = jvp(auxiliary, (at, ), (dict(zip(names, direction)), ))[1]
         slope, = torch.autograd.grad(derivative, leaf)
     # The value is L_pri(θ1⁺); the second term is 0 and carries the gradient.
     return outer.detach() + ((mask - fixed) * (-lr * slope)).sum()

@@ -22,5 +22,5 @@ class Objective(Protocol):
         ...
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
-        """Return the scalar objective; ``heads(features, x)`` gives (restored, reconstruction) at the current weights."""
+        """Return the scalar objective; ``heads(features, x)`` gives (restored, reconstruction) at the weights."""
         ...

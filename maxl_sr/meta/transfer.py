@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maxl_sr.meta.adapt import Task, inner_loop
+from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Objective
 
 META_GRADIENTS = ('stored', 'first_order')
@@ -17,7 +18,7 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
     """Return the outer loss ``Σ_samples L_pri(θ_body, θ'_K)``, whose backward pass goes through the inner steps.
 
     For every sample ``θ'_0 = θ`` and ``θ'_k = θ'_{k−1} − lr · loss_weight · ∇θ' L_aux(θ'_{k−1})``. The features of the
-    body do not depend on θ' when the heads alone adapt: they are computed once, for the whole batch, and so is the mask.
+    body do not depend on θ' when the heads alone adapt: they are computed once, for the whole batch, as is the mask.
 
     Args:
         net: Multi-task network θ1.
@@ -38,14 +39,12 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
     """
     if meta_gradient not in META_GRADIENTS:
         raise ValueError(f'meta_gradient must be one of {", ".join(META_GRADIENTS)}, not {meta_gradient!r}')
-    features = net.forward_features(y) if params == 'heads' else None
+    features = BoundNet(net, y).forward_features(y) if params == 'heads' else None
     losses = []
     for index in range(len(y)):
         sample = slice(index, index + 1)
         task = Task(net, objective, y[sample], None if mask is None else mask[sample], params,
                     None if features is None else features[sample])
-        weights = task.weights
-        for weights, _ in inner_loop(task.objective, weights, steps, lr * loss_weight, meta_gradient == 'stored'):
-            pass
+        *_, (weights, _) = inner_loop(task.objective, task.weights, steps, lr * loss_weight, meta_gradient == 'stored')
         losses.append(pixel_loss(task.restored(weights), x[sample]))
     return torch.stack(losses).sum()

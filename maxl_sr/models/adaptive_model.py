@@ -22,22 +22,19 @@ from torch import Tensor, nn
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import Objective, Task, adapt
-from maxl_sr.utils.options import Adapt, parse
+from maxl_sr.utils.options import Adapt, build_checked, parse
 
 BEFORE = '_before'
 
 
-def build_objective(opt: dict[str, Any], where: str) -> Objective:
-    """Return the inner objective that the section `opt` describes.
+def check_objective(where: str, opt: Any) -> None:
+    """Refuse a section that does not describe an inner objective.
 
     Raises:
-        UserError: The loss is not one that the inner loop can use.
+        UserError: The loss is unknown, refuses its arguments, or the inner loop cannot use it.
     """
-    objective = build_loss(opt)
-    if not isinstance(objective, Objective):
-        raise UserError(f"{where}: {opt['type']} is no inner objective (it lacks prepare and loss); "
-                        'use MaskedReconstructionLoss')
-    return objective
+    if not isinstance(build_checked(where, opt), Objective):
+        raise UserError(f"{where}: {opt['type']} is no inner objective: it lacks prepare and loss")
 
 
 @contextmanager
@@ -66,14 +63,38 @@ class AdaptiveModel(SRModel):
         self.net_m: nn.Module | None = None
         self.optimizer_m: torch.optim.Optimizer | None = None
         self.adapt_opt: Adapt | None = None
+        self.check_options(opt)
         super().__init__(opt)
         if not self.is_train:
             self._init_mask_network()
         section = (opt.get('val') or {}).get('adapt')
         if section is not None:
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
-            aux_opt = self.adapt_opt.aux_opt or opt.get('train', {}).get('aux_opt')
-            self.test_objective = build_objective(aux_opt or {'type': 'MaskedReconstructionLoss'}, 'val: adapt: aux_opt')
+            aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
+            self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'})
+
+    @classmethod
+    def check_options(cls, opt: dict[str, Any]) -> None:
+        """Check the parts of the option file that this model reads itself.
+
+        Raises:
+            UserError: A key is unknown or missing, or a value has the wrong type or is out of range.
+        """
+        if opt['num_gpu'] > 1 and not opt['dist']:
+            raise UserError(f"num_gpu: {opt['num_gpu']} needs one process a GPU: torchrun … --launcher pytorch")
+        section = (opt.get('val') or {}).get('adapt')
+        if section is not None and (aux_opt := parse(Adapt, section, 'val: adapt').aux_opt) is not None:
+            check_objective('val: adapt: aux_opt', aux_opt)
+        if not opt['is_train']:
+            return
+        train_opt = opt['train']
+        if train_opt.get('aux_opt') is not None:
+            check_objective('train: aux_opt', train_opt['aux_opt'])
+        if opt.get('network_m') is not None:
+            if train_opt.get('aux_opt') is None:
+                raise UserError('network_m is given, but train: aux_opt is missing: no loss would use the mask')
+            if not train_opt.get('optim_m'):
+                raise UserError('network_m is given, but train: optim_m is missing')
 
     def _init_mask_network(self) -> None:
         if self.opt.get('network_m') is None:
@@ -87,20 +108,17 @@ class AdaptiveModel(SRModel):
 
     def init_training_settings(self) -> None:
         self._init_mask_network()
-        train_opt = self.opt['train']
-        self.objective = build_objective(train_opt['aux_opt'], 'train: aux_opt') if train_opt.get('aux_opt') else None
         if self.net_m is not None:
             self.net_m.train()
-            if self.objective is None:
-                raise UserError('network_m is given, but train: aux_opt is missing: no loss would use the mask')
-            if not train_opt.get('optim_m'):
-                raise UserError('network_m is given, but train: optim_m is missing')
+        aux_opt = self.opt['train'].get('aux_opt')
+        self.objective = build_loss(aux_opt) if aux_opt else None
         super().init_training_settings()
 
     def setup_optimizers(self) -> None:
+        # A copy first: BasicSR pops from optim_g, which is the same section where the option file uses a YAML anchor
+        optim_opt = dict(self.opt['train'].get('optim_m') or {})
         super().setup_optimizers()
         if self.net_m is not None:
-            optim_opt = dict(self.opt['train']['optim_m'])
             self.optimizer_m = self.get_optimizer(optim_opt.pop('type'), self.net_m.parameters(), **optim_opt)
             self.optimizers.append(self.optimizer_m)
 
@@ -110,8 +128,6 @@ class AdaptiveModel(SRModel):
         There is no ``DistributedDataParallel``: it does not see ``autograd.grad``. The outer gradients are reduced by
         :meth:`reduce_gradients`.
         """
-        if self.opt['num_gpu'] > 1 and not self.opt['dist']:
-            raise UserError(f"num_gpu: {self.opt['num_gpu']} needs one process a GPU: torchrun … --launcher pytorch")
         net = net.to(self.device)
         if self.opt['dist']:
             for tensor in net.state_dict().values():
@@ -156,7 +172,7 @@ class AdaptiveModel(SRModel):
         if self.adapt_opt is None:
             super().test()
             return
-        net = getattr(self, 'net_g_ema', self.net_g)
+        net: Any = getattr(self, 'net_g_ema', self.net_g)
         opt = self.adapt_opt
         with evaluating(net, self.net_m):
             start = time.perf_counter()

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
@@ -10,29 +11,40 @@ from torch import Tensor
 from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
-from maxl_sr.utils.options import VirtualStep, parse
+from maxl_sr.utils.options import VirtualStep, build_checked, check_count, parse
 
 
 @MODEL_REGISTRY.register()
 class MAXLModel(AdaptiveModel):
-    """Algorithm 1 of arXiv 2207.02066: ``train: alternate_every`` iterations of loop (a), then as many of (b), and so on.
+    """Algorithm 1 of arXiv 2207.02066: ``train: alternate_every`` iterations of loop (a), as many of (b), and so on.
 
-    (a) trains the multi-task network on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on L_pri
-    after a virtual step (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain
-    auxiliary loss; without ``aux_opt`` with L_pri alone.
+    (a) trains the multi-task network on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on
+    L_pri after a virtual step (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with
+    the plain auxiliary loss; without ``aux_opt`` with L_pri alone.
     """
+
+    @classmethod
+    def check_options(cls, opt: dict[str, Any]) -> None:
+        super().check_options(opt)
+        if not opt['is_train']:
+            return
+        train_opt = opt['train']
+        parse(VirtualStep, train_opt.get('inner') or {}, 'train: inner')
+        if train_opt.get('mask_opt') is not None:
+            build_checked('train: mask_opt', train_opt['mask_opt'])
+        if opt.get('network_m') is not None:
+            if 'alternate_every' not in train_opt:
+                raise UserError("train: key 'alternate_every' is missing")
+            check_count('train: alternate_every', train_opt['alternate_every'])
 
     def init_training_settings(self) -> None:
         train_opt = self.opt['train']
         self.virtual_step = parse(VirtualStep, train_opt.get('inner') or {}, 'train: inner')
         self.cri_mask = build_loss(train_opt['mask_opt']).to(self.device) if train_opt.get('mask_opt') else None
-        self.alternate_every: Any = train_opt.get('alternate_every')
-        if self.opt.get('network_m') is not None and (type(self.alternate_every) is not int or self.alternate_every < 1):
-            raise UserError(f'train: alternate_every must be a positive integer, not {self.alternate_every!r}')
         super().init_training_settings()
 
     def optimize_parameters(self, current_iter: int) -> None:
-        if self.net_m is not None and (current_iter - 1) // self.alternate_every % 2:
+        if self.net_m is not None and (current_iter - 1) // self.opt['train']['alternate_every'] % 2:
             losses = self._train_mask_network(current_iter)
         else:
             losses = self._train_multi_task_network(current_iter)
@@ -58,7 +70,7 @@ class MAXLModel(AdaptiveModel):
                                                      lr=self.virtual_step.lr, average=self.reduce_tensors))
         if self.cri_mask is not None:
             losses['l_mask'] = self.cri_mask(mask, self.lq)
-        loss = sum(losses.values())
+        loss = torch.stack(list(losses.values())).sum()
         self.check_finite(loss, current_iter)
         self.optimizer_m.zero_grad()
         loss.backward()

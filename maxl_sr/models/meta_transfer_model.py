@@ -1,6 +1,7 @@
 """Stage 2: meta-transfer learning."""
 
 from collections import OrderedDict
+from typing import Any
 
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -17,6 +18,12 @@ class MetaTransferModel(AdaptiveModel):
     (``inner``, on ``aux_opt``). Without ``network_m`` the auxiliary loss is the plain one; without ``aux_opt`` nothing
     adapts and the model is fine-tuned on ``pixel_opt``.
     """
+
+    @classmethod
+    def check_options(cls, opt: dict[str, Any]) -> None:
+        super().check_options(opt)
+        if opt['is_train']:
+            parse(InnerLoop, opt['train'].get('inner') or {}, 'train: inner')
 
     def init_training_settings(self) -> None:
         self.inner = parse(InnerLoop, self.opt['train'].get('inner') or {}, 'train: inner')

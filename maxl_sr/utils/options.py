@@ -4,33 +4,84 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from basicsr.utils.registry import LOSS_REGISTRY, Registry
 
 from maxl_sr.errors import UserError
 
 Section = TypeVar('Section')
 
 
+def check_choice(where: str, value: Any, known: Collection[str]) -> None:
+    """Refuse a `value` that is none of the `known` names, naming the nearest one."""
+    if value not in known:
+        raise UserError(f"{where}: unknown name {value!r}; {_nearest(value, known)}")
+
+
+def _nearest(name: Any, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f'known: {", ".join(known)}'
+
+
 def check_keys(where: str, given: Collection[str], known: Collection[str]) -> None:
     """Refuse the first key of the section `where` that is not `known`, naming the nearest known one."""
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f'known keys: {", ".join(known)}'
-            raise UserError(f"{where}: unknown key '{key}'; {hint}")
+            raise UserError(f"{where}: unknown key '{key}'; {_nearest(key, known)}")
 
 
-def check_arguments(where: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Refuse keys that `function` has no argument for, and missing ones that it needs; 'type' is not an argument."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    check_keys(where, given, ['type', *(parameter.name for parameter in parameters)])
+def check_component(where: str, given: Any, registry: Registry) -> dict[str, Any]:
+    """Return the constructor arguments of the section `given`, whose ``type`` names a component of `registry`.
+
+    Raises:
+        UserError: `given` is no section, its type is unknown, or the constructor has no such argument or lacks one.
+    """
+    if not isinstance(given, Mapping) or 'type' not in given:
+        raise UserError(f"{where} must be a section with the key 'type', not {given!r}")
+    check_choice(f'{where}: type', given['type'], registry.keys())
+    arguments = {key: value for key, value in given.items() if key != 'type'}
+    parameters = inspect.signature(registry.get(given['type'])).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        check_keys(where, arguments, [parameter.name for parameter in parameters])
     for parameter in parameters:
-        if parameter.default is parameter.empty and parameter.name not in given:
+        required = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if required and parameter.name not in arguments:
             raise UserError(f"{where}: key '{parameter.name}' is missing")
+    return arguments
+
+
+def build_checked(where: str, given: Any) -> Any:
+    """Return the loss that the section `given` describes, without BasicSR's log line.
+
+    Raises:
+        UserError: As :func:`check_component`, or the loss refuses an argument.
+    """
+    arguments = check_component(where, given, LOSS_REGISTRY)
+    if 'loss_weight' in arguments:
+        _number(f'{where}: loss_weight', arguments['loss_weight'], float)
+    try:
+        return LOSS_REGISTRY.get(given['type'])(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UserError(f'{where}: {error}') from error
+
+
+def check_count(where: str, value: Any, low: int = 1) -> None:
+    """Refuse a `value` that is no integer of at least `low`; a float without fraction, as BasicSR's 4e5, is one."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value) and value >= low
+    if not good:
+        raise UserError(f'{where} must be an integer of at least {low}, not {value!r}')
+
+
+def check_optimizer(where: str, given: Mapping[str, Any]) -> None:
+    """Refuse an optimiser whose ``lr`` is no positive number."""
+    lr = given['lr']
+    if isinstance(lr, str):
+        raise UserError(f'{where}: lr must be a number, not the text {lr!r}; write !!float {lr}')
+    if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
+        raise UserError(f'{where}: lr must be a positive number, not {lr!r}')
 
 
 def _number(where: str, value: Any, kind: type) -> Any:
@@ -71,15 +122,15 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
     """Return the section `where` of an option file as an instance of the dataclass `cls`.
 
     Raises:
-        UserError: `given` is no section, has an unknown key, lacks one without default, or a value has the wrong type or
-            is out of range.
+        UserError: `given` is no section, has an unknown key, lacks one without default, or a value has the wrong
+            type or is out of range.
     """
     if not isinstance(given, Mapping):
         raise UserError(f'{where} must be a section, not {given!r}')
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     check_keys(where, given, list(fields))
     hints = get_type_hints(cls)
-    values = {}
+    values: dict[str, Any] = {}
     for name, f in fields.items():
         if name not in given:
             if f.default is dataclasses.MISSING:
@@ -95,7 +146,8 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
         low, strict = f.metadata.get('low'), f.metadata.get('strict', False)
         lowest = value[0] if isinstance(value, tuple) else value
         if low is not None and (lowest < low or strict and lowest == low):
-            raise UserError(f'{where}: {name} must be {"greater than" if strict else "at least"} {low}, not {given[name]!r}')
+            bound = 'greater than' if strict else 'at least'
+            raise UserError(f'{where}: {name} must be {bound} {low}, not {given[name]!r}')
         if 'high' in f.metadata and value[1] > f.metadata['high']:
             raise UserError(f'{where}: {name} must be at most {f.metadata["high"]}, not {given[name]!r}')
         values[name] = value

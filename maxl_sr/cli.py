@@ -1,0 +1,95 @@
+"""What the command lines share: where option files are looked for, the check beforehand, and how mistakes are told."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from maxl_sr.errors import UserError
+from maxl_sr.preflight import preflight
+
+
+def option_folder() -> Path:
+    """Return the folder of the option files that come with the package."""
+    package = Path(__file__).resolve().parent
+    installed = package / 'options'
+    return installed if installed.is_dir() else package.parent / 'options'
+
+
+def find_option_file(name: str) -> str:
+    """Return `name` if it is a file, else the option file of the package of that name (``options/`` may lead it).
+
+    Raises:
+        UserError: There is neither; the message lists the package's files.
+    """
+    if os.path.isfile(name):
+        return name
+    folder = option_folder()
+    packaged = folder / name.removeprefix('options/')
+    if packaged.is_file():
+        return str(packaged)
+    known = ', '.join(sorted(f'options/{path.relative_to(folder).as_posix()}' for path in folder.rglob('*.yml')))
+    raise UserError(f'-opt: there is no file {name}; the package brings {known}')
+
+
+def _check_file(path: str) -> None:
+    """Check the outermost level of an option file, which ``parse_options`` takes for granted."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            opt = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
+    if not isinstance(opt, dict):
+        raise UserError(f'{path} is no option file: it holds no sections')
+    for key, kind in {'name': str, 'model_type': str, 'num_gpu': object, 'datasets': dict, 'path': dict}.items():
+        if key not in opt:
+            raise UserError(f"{path}: key '{key}' is missing")
+        if not isinstance(opt[key], kind):
+            raise UserError(f'{path}: {key} cannot be {opt[key]!r}')
+    if opt['num_gpu'] != 'auto' and (type(opt['num_gpu']) is not int or opt['num_gpu'] < 0):
+        raise UserError(f"{path}: num_gpu must be a number of GPUs or auto, not {opt['num_gpu']!r}")
+    for name, section in opt['datasets'].items():
+        if not isinstance(section, dict):
+            raise UserError(f'{path}: datasets: {name} must be a section, not {section!r}')
+        for root in ('dataroot_gt', 'dataroot_lq'):
+            if not isinstance(section.get(root, ''), (str, type(None))):
+                raise UserError(f'{path}: datasets: {name}: {root} must be a path, not {section[root]!r}')
+
+
+def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(parse_options)
+    def parse(*args: Any, **kwargs: Any) -> Any:
+        position = sys.argv.index('-opt') + 1 if '-opt' in sys.argv else len(sys.argv)
+        if position < len(sys.argv):  # otherwise argparse says what is missing
+            sys.argv[position] = find_option_file(sys.argv[position])
+            _check_file(sys.argv[position])
+        try:
+            opt, options = parse_options(*args, **kwargs)
+        except (KeyError, ValueError) as error:
+            if '--force_yml' in sys.argv:
+                raise UserError(f'--force_yml: cannot set what was asked for: {error}') from error
+            raise
+        preflight(opt)
+        return opt, options
+
+    return parse
+
+
+def run(module: ModuleType, pipeline: str) -> int:
+    """Run ``module.pipeline`` of BasicSR in the current folder and return the exit code: 2 for a user's mistake."""
+    try:
+        with mock.patch.object(module, 'parse_options', _checked(module.parse_options)):
+            getattr(module, pipeline)(os.getcwd())
+    except UserError as error:
+        # What a data loader's worker raises comes with the worker's traceback in front
+        sentence = str(error).strip().splitlines()[-1].removeprefix('maxl_sr.errors.UserError: ')
+        if os.environ.get('RANK', '0') == '0':
+            print(f'error: {sentence}', file=sys.stderr)
+        return 2
+    return 0

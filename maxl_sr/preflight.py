@@ -1,0 +1,228 @@
+"""What an option file asks for is checked before anything is written.
+
+BasicSR makes the experiment's folder first and fails later; here networks, checkpoints, data sets, losses and metrics
+are looked at beforehand, and the first fault becomes one sentence that names the file, key or value.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from os import path as osp
+from typing import Any
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+from PIL import Image
+from torch.utils.data import Dataset
+
+from maxl_sr.errors import UserError
+from maxl_sr.utils.options import build_checked, check_choice, check_component, check_count, check_optimizer
+
+Size = tuple[int, int]
+
+
+def preflight(opt: dict[str, Any]) -> None:
+    """Check the options `opt`, as BasicSR's ``parse_options`` returns them.
+
+    Raises:
+        UserError: The first fault found.
+    """
+    check_choice('model_type', opt['model_type'], MODEL_REGISTRY.keys())
+    if opt['num_gpu'] and not torch.cuda.is_available():
+        raise UserError(f"num_gpu is {opt['num_gpu']}, but torch sees no GPU here; set num_gpu: 0")
+    model = MODEL_REGISTRY.get(opt['model_type'])
+    if opt['is_train']:
+        _check_training(opt)
+    _check_validation(opt)
+    if hasattr(model, 'check_options'):
+        model.check_options(opt)
+    for name in [key for key in opt if key.startswith('network_')]:
+        _check_network(opt, name)
+    for name, section in opt['datasets'].items():
+        _check_dataset(opt, f'datasets: {name}', section)
+
+
+def _require(where: str, section: Any, keys: Iterable[str]) -> None:
+    if not isinstance(section, Mapping):
+        raise UserError(f'{where} must be a section, not {section!r}')
+    for key in keys:
+        if key not in section:
+            raise UserError(f"{where}: key '{key}' is missing")
+
+
+def _check_training(opt: dict[str, Any]) -> None:
+    _require('the option file', opt, ('train', 'logger'))
+    _require('logger', opt['logger'], ('print_freq', 'save_checkpoint_freq', 'use_tb_logger'))
+    _require('datasets', opt['datasets'], ('train', ))
+    train = opt['train']
+    _require('train', train, ('total_iter', 'optim_g', 'scheduler', 'pixel_opt'))
+    check_count('train: total_iter', train['total_iter'])
+    for key in ('print_freq', 'save_checkpoint_freq'):
+        check_count(f'logger: {key}', opt['logger'][key])
+    for key in [key for key in train if key.startswith('optim_')]:
+        _require(f'train: {key}', train[key], ('type', 'lr'))
+        check_optimizer(f'train: {key}', train[key])
+    _require('train: scheduler', train['scheduler'], ('type', ))
+    check_choice('train: scheduler: type', train['scheduler']['type'],
+                 ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR'))
+    for key in ('pixel_opt', 'aux_opt', 'mask_opt'):
+        if train.get(key) is not None:
+            build_checked(f'train: {key}', train[key])
+    state = opt['path'].get('resume_state')
+    if state is not None and not opt['auto_resume'] and not osp.isfile(state):
+        raise UserError(f'path: resume_state: there is no file {state}')
+
+
+def _check_validation(opt: dict[str, Any]) -> None:
+    if opt.get('val') is None:
+        if opt['is_train']:
+            return
+        raise UserError("the option file: key 'val' is missing")
+    _require('val', opt['val'], ('save_img', 'val_freq') if opt['is_train'] else ('save_img', ))
+    if opt['val']['save_img'] and not opt['is_train'] and 'suffix' not in opt['val']:
+        raise UserError("val: key 'suffix' is missing (~ takes the name of the option file)")
+    for name, metric in (opt['val'].get('metrics') or {}).items():
+        _require(f'val: metrics: {name}', metric, ('type', ))
+        check_choice(f'val: metrics: {name}: type', metric['type'], METRIC_REGISTRY.keys())
+
+
+def _check_network(opt: dict[str, Any], name: str) -> None:
+    arguments = check_component(name, opt[name], ARCH_REGISTRY)
+    kind = opt[name]['type']
+    try:
+        with torch.random.fork_rng():  # a look at the network does not change the training's random numbers
+            net = ARCH_REGISTRY.get(kind)(**arguments)
+    except Exception as error:
+        raise UserError(f'{name}: {kind}: {error}') from error
+    path = opt['path'].get(f'pretrain_{name}')
+    label = name.removeprefix('network_')
+    if path is not None:
+        _check_checkpoint(f'path: pretrain_{name}', net, path, opt['path'].get(f'param_key_{label}', 'params'),
+                          opt['path'].get(f'strict_load_{label}', True))
+
+
+def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None, strict: bool) -> None:
+    if not osp.isfile(path):
+        raise UserError(f'{where}: there is no file {path}')
+    try:
+        weights = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
+    if param_key is not None:
+        key = param_key if param_key in weights else 'params'  # BasicSR falls back to params
+        if key not in weights:
+            raise UserError(f"{where}: {path} has no weights under the key '{param_key}'")
+        weights = weights[key]
+    if not strict:
+        return
+    loaded = {key.removeprefix('module.'): value for key, value in weights.items()}
+    own = net.state_dict()
+    kind = type(net).__name__
+    for key in own.keys() ^ loaded.keys():
+        which = 'lacks' if key in own else f'is not of a {kind}: it has'
+        raise UserError(f"{where}: {path} {which} '{key}'; it is a checkpoint of another network than this {kind}")
+    for key, value in own.items():
+        if value.shape != loaded[key].shape:
+            raise UserError(f"{where}: {path} is a checkpoint of another {kind}: '{key}' is {tuple(loaded[key].shape)} "
+                            f'there and {tuple(value.shape)} here')
+
+
+def _check_dataset(opt: dict[str, Any], where: str, section: dict[str, Any]) -> None:
+    _require(where, section, ('name', 'type'))
+    check_choice(f'{where}: type', section['type'], DATASET_REGISTRY.keys())
+    if section['phase'] == 'train':
+        _require(where, section, ('batch_size_per_gpu', 'num_worker_per_gpu'))
+        check_count(f'{where}: batch_size_per_gpu', section['batch_size_per_gpu'])
+        check_count(f'{where}: num_worker_per_gpu', section['num_worker_per_gpu'], low=0)
+    parts = section['sets'] if isinstance(section.get('sets'), list) else [section]
+    for number, part in enumerate(parts):
+        _check_roots(f'{where}: sets[{number}]' if 'sets' in section else where, part)
+    try:
+        dataset = DATASET_REGISTRY.get(section['type'])(deepcopy(section))
+    except KeyError as error:
+        raise UserError(f'{where}: key {error} is missing') from error
+    except Exception as error:  # BasicSR's own asserts, on unequal numbers of images for one
+        raise error if isinstance(error, UserError) else UserError(f'{where}: {error}') from error
+    for part in getattr(dataset, 'sets', [dataset]):
+        _check_images(where, part, section)
+    if section['phase'] == 'train':
+        batch = section['batch_size_per_gpu'] * opt['world_size']
+        if len(dataset) * section.get('dataset_enlarge_ratio', 1) < batch:
+            raise UserError(f'{where}: {len(dataset)} images are fewer than one batch of {batch}; '
+                            'raise dataset_enlarge_ratio')
+
+
+def _check_roots(where: str, section: Any) -> None:
+    if not isinstance(section, Mapping):
+        raise UserError(f'{where} must be a section, not {section!r}')
+    lmdb = (section.get('io_backend') or {}).get('type') == 'lmdb'
+    roots = {key: root for key, root in section.items() if key.startswith('dataroot_') and root is not None}
+    for key, root in roots.items():
+        if not isinstance(root, str) or not osp.isdir(root):
+            raise UserError(f'{where}: {key}: there is no folder {root}')
+        if lmdb and not root.endswith('.lmdb'):
+            raise UserError(f'{where}: {key}: {root} does not end in .lmdb, but io_backend is lmdb')
+        if lmdb and not osp.isfile(osp.join(root, 'meta_info.txt')):
+            raise UserError(f'{where}: {key}: the LMDB {root} has no meta_info.txt')
+
+
+def _check_images(where: str, dataset: Dataset, section: dict[str, Any]) -> None:
+    """Every image can be read, both of a pair fit, and none is smaller than the training crop."""
+    scale = dataset.opt.get('scale', 1)  # type: ignore[attr-defined]
+    crop = section.get('gt_size') if section['phase'] == 'train' else None
+    for name, sizes in _sizes(dataset):
+        gt, lq = sizes.get('gt'), sizes.get('lq')
+        if gt is not None and lq is not None:
+            # In validation BasicSR crops what is left of a ground truth whose size is no multiple of the scale
+            fits = gt == (lq[0] * scale, lq[1] * scale) if section['phase'] == 'train' else \
+                lq == (gt[0] // scale, gt[1] // scale)
+            if not fits:
+                raise UserError(f'{where}: {name}: the ground truth is {gt[0]}×{gt[1]} and the input {lq[0]}×{lq[1]} '
+                                f'pixels, which does not fit scale {scale}')
+        if crop is not None and gt is not None and min(gt) < crop:
+            raise UserError(f'{where}: {name} ({gt[0]}×{gt[1]}) is smaller than gt_size {crop}')
+
+
+def _sizes(dataset: Any) -> Iterator[tuple[str, dict[str, Size]]]:
+    """Yield (name, width and height of 'gt' and 'lq') of every item of a data set that lists ``paths``."""
+    paths = getattr(dataset, 'paths', [])
+    opt = dataset.opt
+    if (opt.get('io_backend') or {}).get('type') == 'lmdb':
+        meta = {key: _lmdb_sizes(opt[f'dataroot_{key}']) for key in ('gt', 'lq') if opt.get(f'dataroot_{key}')}
+        for item in paths:
+            name = item['gt_path'] if isinstance(item, dict) else item
+            yield name, {key: sizes[name] for key, sizes in meta.items() if name in sizes}
+        return
+    single = 'gt' if opt.get('dataroot_gt') else 'lq'
+    for item in paths:
+        files = {key: item[f'{key}_path'] for key in ('gt', 'lq')} if isinstance(item, dict) else {single: item}
+        yield next(iter(files.values())), {key: _image_size(file) for key, file in files.items()}
+
+
+def _lmdb_sizes(root: str) -> dict[str, Size]:
+    sizes = {}
+    with open(osp.join(root, 'meta_info.txt')) as file:
+        for line in file:
+            match = re.match(r'([^.]+)\.\S+ \((\d+),(\d+),\d+\)', line)
+            if match is None:
+                raise UserError(f'{root}/meta_info.txt: cannot read the line {line.strip()!r}')
+            sizes[match[1]] = int(match[3]), int(match[2])
+    return sizes
+
+
+def _image_size(path: str) -> Size:
+    """Return width and height from the header, after a look whether the file has its end."""
+    try:
+        with Image.open(path) as image:
+            ends = {'PNG': b'IEND', 'JPEG': b'\xff\xd9'}
+            with open(path, 'rb') as file:
+                file.seek(max(osp.getsize(path) - 64, 0))
+                whole = ends.get(image.format or '', b'') in file.read()
+            if not whole:  # a trailer can follow the end: decode
+                image.load()
+            # orientation as cv2 applies it
+            turned = image.getexif().get(0x0112, 1) >= 5
+            return (image.height, image.width) if turned else image.size
+    except Exception as error:
+        raise UserError(f'cannot read the image {path}: unknown format, damaged or truncated') from error
+
