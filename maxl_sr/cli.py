@@ -52,6 +52,14 @@ def _check_file(path: str) -> None:
             raise UserError(f"{path}: key '{key}' is missing")
         if not isinstance(opt[key], kind):
             raise UserError(f'{path}: {key} cannot be {opt[key]!r}')
+    for key in ('train', 'val', 'logger'):
+        if not isinstance(opt.get(key), (dict, type(None))):
+            raise UserError(f'{path}: {key} must be a section, not {opt[key]!r}')
+    if not isinstance(opt.get('manual_seed', 0), (int, type(None))):
+        raise UserError(f"{path}: manual_seed must be an integer, not {opt['manual_seed']!r}")
+    for key, value in opt['path'].items():
+        if ('resume_state' in key or 'pretrain_network' in key) and not isinstance(value, (str, type(None))):
+            raise UserError(f'{path}: path: {key} must be a path, not {value!r}')
     if opt['num_gpu'] != 'auto' and (type(opt['num_gpu']) is not int or opt['num_gpu'] < 0):
         raise UserError(f"{path}: num_gpu must be a number of GPUs or auto, not {opt['num_gpu']!r}")
     for name, section in opt['datasets'].items():
@@ -71,9 +79,12 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
             _check_file(sys.argv[position])
         try:
             opt, options = parse_options(*args, **kwargs)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, NameError, SyntaxError) as error:
             if '--force_yml' in sys.argv:
-                raise UserError(f'--force_yml: cannot set what was asked for: {error}') from error
+                raise UserError('--force_yml: cannot set what was asked for (section:key=value, both of them in the '
+                                f'option file): {error}') from error
+            if isinstance(error, KeyError):
+                raise UserError(f'{sys.argv[position]}: key {error} is missing') from error
             raise
         preflight(opt)
         return opt, options

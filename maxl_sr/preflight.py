@@ -4,21 +4,32 @@ BasicSR makes the experiment's folder first and fails later; here networks, chec
 are looked at beforehand, and the first fault becomes one sentence that names the file, key or value.
 """
 
+import inspect
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from os import path as osp
 from typing import Any
 
+import lmdb
 import torch
+from basicsr.models.base_model import BaseModel
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from PIL import Image
 from torch.utils.data import Dataset
 
+from maxl_sr.data.data_util import check_backend
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import build_checked, check_choice, check_component, check_count, check_optimizer
+from maxl_sr.resume import seeded
+from maxl_sr.utils.options import (build_checked, check_choice, check_component, check_count, check_no_text_numbers,
+                                   check_number, check_optimizer)
 
 Size = tuple[int, int]
+SCHEDULERS = {'MultiStepLR': MultiStepRestartLR, 'MultiStepRestartLR': MultiStepRestartLR,
+              'CosineAnnealingRestartLR': CosineAnnealingRestartLR}
 
 
 def preflight(opt: dict[str, Any]) -> None:
@@ -30,16 +41,35 @@ def preflight(opt: dict[str, Any]) -> None:
     check_choice('model_type', opt['model_type'], MODEL_REGISTRY.keys())
     if opt['num_gpu'] and not torch.cuda.is_available():
         raise UserError(f"num_gpu is {opt['num_gpu']}, but torch sees no GPU here; set num_gpu: 0")
+    _require('the option file', opt, ('network_g', ))
     model = MODEL_REGISTRY.get(opt['model_type'])
     if opt['is_train']:
         _check_training(opt)
     _check_validation(opt)
     if hasattr(model, 'check_options'):
         model.check_options(opt)
+    resumed = _check_resume(opt) if opt['is_train'] else None
     for name in [key for key in opt if key.startswith('network_')]:
-        _check_network(opt, name)
+        _check_network(opt, name, resumed)
     for name, section in opt['datasets'].items():
-        _check_dataset(opt, f'datasets: {name}', section)
+        known = ('train', 'val') if opt['is_train'] else ('test', 'val')
+        if section['phase'] not in known:
+            raise UserError(f'datasets: {name}: a {"training" if opt["is_train"] else "test"} takes data sets called '
+                            f'{" and ".join(known)} (or {known[1]}_1 and so on)')
+        _check_dataset(f'datasets: {name}', section)
+
+
+@contextmanager
+def _telling(where: str) -> Iterator[None]:
+    """Turn what BasicSR and torch raise at a wrong option into a ``UserError`` that names the section."""
+    try:
+        yield
+    except UserError:
+        raise
+    except KeyError as error:
+        raise UserError(f'{where}: key {error} is missing') from error
+    except Exception as error:
+        raise UserError(f'{where}: {" ".join(str(error).split())}') from error
 
 
 def _require(where: str, section: Any, keys: Iterable[str]) -> None:
@@ -57,20 +87,54 @@ def _check_training(opt: dict[str, Any]) -> None:
     train = opt['train']
     _require('train', train, ('total_iter', 'optim_g', 'scheduler', 'pixel_opt'))
     check_count('train: total_iter', train['total_iter'])
+    check_number('train', train, 'warmup_iter', low=-1)
+    check_number('train', train, 'ema_decay', low=0, high=1)
     for key in ('print_freq', 'save_checkpoint_freq'):
         check_count(f'logger: {key}', opt['logger'][key])
     for key in [key for key in train if key.startswith('optim_')]:
         _require(f'train: {key}', train[key], ('type', 'lr'))
         check_optimizer(f'train: {key}', train[key])
-    _require('train: scheduler', train['scheduler'], ('type', ))
-    check_choice('train: scheduler: type', train['scheduler']['type'],
-                 ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR'))
+        with _telling(f'train: {key}: type'):
+            optimizer = _optimizer(train[key]['type'])
+        with _telling(f'train: {key}'):
+            optimizer = _optimizer(train[key]['type'], **{k: v for k, v in train[key].items() if k != 'type'})
+    scheduler = train['scheduler']
+    _require('train: scheduler', scheduler, ('type', ))
+    check_choice('train: scheduler: type', scheduler['type'], SCHEDULERS)
+    check_no_text_numbers('train: scheduler', scheduler)
+    with _telling('train: scheduler'):
+        SCHEDULERS[scheduler['type']](optimizer, **{k: v for k, v in scheduler.items() if k != 'type'})
     for key in ('pixel_opt', 'aux_opt', 'mask_opt'):
         if train.get(key) is not None:
             build_checked(f'train: {key}', train[key])
-    state = opt['path'].get('resume_state')
-    if state is not None and not opt['auto_resume'] and not osp.isfile(state):
-        raise UserError(f'path: resume_state: there is no file {state}')
+
+
+def _optimizer(kind: str, lr: float = 1., **kwargs: Any) -> torch.optim.Optimizer:
+    return BaseModel.get_optimizer(None, kind, [torch.nn.Parameter(torch.zeros(1))], lr, **kwargs)
+
+
+def _check_resume(opt: dict[str, Any]) -> int | None:
+    """Return the iteration from which the training will be resumed; None where it begins anew."""
+    path = opt['path'].get('resume_state')
+    if opt['auto_resume']:
+        folder = opt['path']['training_states']
+        saved = [int(name[:-6]) for name in (os.listdir(folder) if osp.isdir(folder) else []) if name.endswith('.state')]
+        path = osp.join(folder, f'{max(saved)}.state') if saved else path
+    if not path:
+        return None
+    if not osp.isfile(path):
+        raise UserError(f'path: resume_state: there is no file {path}')
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UserError(f'path: resume_state: {path} is no file of torch, or not a whole one') from error
+    if not isinstance(state, Mapping) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
+        raise UserError(f'path: resume_state: {path} is no training state')
+    optimizers = sum(key.startswith('optim_') for key in opt['train'])
+    if len(state['optimizers']) > optimizers:
+        raise UserError(f"path: resume_state: {path} is of a training with {len(state['optimizers'])} optimizers, "
+                        f'this one has {optimizers}')
+    return state['iter']
 
 
 def _check_validation(opt: dict[str, Any]) -> None:
@@ -81,12 +145,20 @@ def _check_validation(opt: dict[str, Any]) -> None:
     _require('val', opt['val'], ('save_img', 'val_freq') if opt['is_train'] else ('save_img', ))
     if opt['val']['save_img'] and not opt['is_train'] and 'suffix' not in opt['val']:
         raise UserError("val: key 'suffix' is missing (~ takes the name of the option file)")
-    for name, metric in (opt['val'].get('metrics') or {}).items():
-        _require(f'val: metrics: {name}', metric, ('type', ))
-        check_choice(f'val: metrics: {name}: type', metric['type'], METRIC_REGISTRY.keys())
+    if opt['is_train']:
+        check_count('val: val_freq', opt['val']['val_freq'])
+    metrics = opt['val'].get('metrics') or {}
+    _require('val: metrics', metrics, ())
+    for name, metric in metrics.items():
+        where = f'val: metrics: {name}'
+        _require(where, metric, ('type', ))
+        check_choice(f'{where}: type', metric['type'], METRIC_REGISTRY.keys())
+        parameters = inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters.values()
+        _require(where, metric, [parameter.name for parameter in parameters if parameter.name not in ('img', 'img2')
+                                 and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD])
 
 
-def _check_network(opt: dict[str, Any], name: str) -> None:
+def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> None:
     arguments = check_component(name, opt[name], ARCH_REGISTRY)
     kind = opt[name]['type']
     try:
@@ -94,10 +166,14 @@ def _check_network(opt: dict[str, Any], name: str) -> None:
             net = ARCH_REGISTRY.get(kind)(**arguments)
     except Exception as error:
         raise UserError(f'{name}: {kind}: {error}') from error
+    where = f'path: pretrain_{name}'
     path = opt['path'].get(f'pretrain_{name}')
     label = name.removeprefix('network_')
+    if resumed is not None and name not in (opt['path'].get('ignore_resume_networks') or ()):
+        where = 'path: resume_state'  # as BasicSR's check_resume
+        path = osp.join(opt['path']['models'], f'net_{label}_{resumed}.pth')
     if path is not None:
-        _check_checkpoint(f'path: pretrain_{name}', net, path, opt['path'].get(f'param_key_{label}', 'params'),
+        _check_checkpoint(where, net, path, opt['path'].get(f'param_key_{label}', 'params'),
                           opt['path'].get(f'strict_load_{label}', True))
 
 
@@ -108,11 +184,13 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
         weights = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
-    if param_key is not None:
+    if param_key is not None and isinstance(weights, Mapping):
         key = param_key if param_key in weights else 'params'  # BasicSR falls back to params
         if key not in weights:
             raise UserError(f"{where}: {path} has no weights under the key '{param_key}'")
         weights = weights[key]
+    if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f'{where}: {path} holds no weights of a network')
     if not strict:
         return
     loaded = {key.removeprefix('module.'): value for key, value in weights.items()}
@@ -127,42 +205,44 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
                             f'there and {tuple(value.shape)} here')
 
 
-def _check_dataset(opt: dict[str, Any], where: str, section: dict[str, Any]) -> None:
+def _check_dataset(where: str, section: dict[str, Any]) -> None:
     _require(where, section, ('name', 'type'))
     check_choice(f'{where}: type', section['type'], DATASET_REGISTRY.keys())
     if section['phase'] == 'train':
         _require(where, section, ('batch_size_per_gpu', 'num_worker_per_gpu'))
         check_count(f'{where}: batch_size_per_gpu', section['batch_size_per_gpu'])
         check_count(f'{where}: num_worker_per_gpu', section['num_worker_per_gpu'], low=0)
+        check_count(f'{where}: dataset_enlarge_ratio', section.get('dataset_enlarge_ratio', 1))
+        if section.get('prefetch_mode') is not None:
+            check_choice(f'{where}: prefetch_mode', section['prefetch_mode'], ('cpu', 'cuda'))
+        if section.get('prefetch_mode') == 'cuda' and section.get('pin_memory') is not True:
+            raise UserError(f'{where}: prefetch_mode: cuda needs pin_memory: true')
+    if section.get('persistent_workers') and (section['phase'] != 'train' or not section['num_worker_per_gpu']):
+        raise UserError(f'{where}: persistent_workers: true needs a training with num_worker_per_gpu of at least 1')
     parts = section['sets'] if isinstance(section.get('sets'), list) else [section]
     for number, part in enumerate(parts):
         _check_roots(f'{where}: sets[{number}]' if 'sets' in section else where, part)
-    try:
+    with _telling(where):  # BasicSR's own asserts, on unequal numbers of images for one
         dataset = DATASET_REGISTRY.get(section['type'])(deepcopy(section))
-    except KeyError as error:
-        raise UserError(f'{where}: key {error} is missing') from error
-    except Exception as error:  # BasicSR's own asserts, on unequal numbers of images for one
-        raise error if isinstance(error, UserError) else UserError(f'{where}: {error}') from error
     for part in getattr(dataset, 'sets', [dataset]):
         _check_images(where, part, section)
-    if section['phase'] == 'train':
-        batch = section['batch_size_per_gpu'] * opt['world_size']
-        if len(dataset) * section.get('dataset_enlarge_ratio', 1) < batch:
-            raise UserError(f'{where}: {len(dataset)} images are fewer than one batch of {batch}; '
-                            'raise dataset_enlarge_ratio')
+    with _telling(where), seeded(0):  # what a data set reads from its options when it makes an item
+        dataset[0]
 
 
 def _check_roots(where: str, section: Any) -> None:
     if not isinstance(section, Mapping):
         raise UserError(f'{where} must be a section, not {section!r}')
-    lmdb = (section.get('io_backend') or {}).get('type') == 'lmdb'
-    roots = {key: root for key, root in section.items() if key.startswith('dataroot_') and root is not None}
+    if 'io_backend' in section:
+        check_backend(where, section)
+    is_lmdb = 'io_backend' in section and section['io_backend']['type'] == 'lmdb'
+    roots = {key: section[key] for key in ('dataroot_gt', 'dataroot_lq') if section.get(key) is not None}
     for key, root in roots.items():
         if not isinstance(root, str) or not osp.isdir(root):
             raise UserError(f'{where}: {key}: there is no folder {root}')
-        if lmdb and not root.endswith('.lmdb'):
+        if is_lmdb and not root.endswith('.lmdb'):
             raise UserError(f'{where}: {key}: {root} does not end in .lmdb, but io_backend is lmdb')
-        if lmdb and not osp.isfile(osp.join(root, 'meta_info.txt')):
+        if is_lmdb and not osp.isfile(osp.join(root, 'meta_info.txt')):
             raise UserError(f'{where}: {key}: the LMDB {root} has no meta_info.txt')
 
 
@@ -207,6 +287,13 @@ def _lmdb_sizes(root: str) -> dict[str, Size]:
             if match is None:
                 raise UserError(f'{root}/meta_info.txt: cannot read the line {line.strip()!r}')
             sizes[match[1]] = int(match[3]), int(match[2])
+    try:
+        with lmdb.open(root, readonly=True, lock=False) as environment, environment.begin(buffers=True) as transaction:
+            lost = next((key for key in sizes if transaction.get(key.encode()) is None), None)
+    except lmdb.Error as error:
+        raise UserError(f'cannot open the LMDB {root}: {error}') from error
+    if lost is not None:
+        raise UserError(f"{root}/meta_info.txt names '{lost}', which the LMDB does not hold")
     return sizes
 
 

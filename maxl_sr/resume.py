@@ -7,6 +7,7 @@ set of the toolbox, any number of workers and any number of processes. It needs 
 """
 
 import functools
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,17 @@ Position = tuple[int, int]
 
 
 class PositionSampler(EnlargedSampler):
-    """``EnlargedSampler`` that yields ``((epoch, position), index)`` and goes on where a resumed training stopped."""
+    """``EnlargedSampler`` that yields ``((epoch, position), index)`` and goes on where a resumed training stopped.
+
+    An epoch is filled up to whole batches: BasicSR counts its last batch, but its loader drops an incomplete one, so
+    that a training on few images would end before ``total_iter``.
+    """
+
+    def __init__(self, dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> None:
+        super().__init__(dataset, num_replicas, rank, ratio)
+        batch_size = dataset.opt['batch_size_per_gpu']
+        self.num_samples = math.ceil(self.num_samples / batch_size) * batch_size
+        self.total_size = self.num_samples * num_replicas
 
     def __iter__(self) -> Iterator[tuple[Position, int]]:
         resume = self.dataset.opt.get('resume_from')

@@ -1,12 +1,197 @@
+"""Both models through BasicSR's own pipelines: training, checkpoints, meta-test, figures before and after."""
+
+import csv
+
+import basicsr.models
+import cv2
+import numpy as np
 import pytest
-from conftest import train_options, test_options
+import torch
+from basicsr.metrics import calculate_metric
+from conftest import train_options
+from conftest import test_options as options_for_test
+
+MODELS = ['MAXLModel', 'MetaTransferModel']
 
 
-@pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
+def build(opt, tmp_path, is_train=True):
+    """The model of an option dictionary, without BasicSR's pipeline around it."""
+    opt.update(is_train=is_train, dist=False, rank=0, world_size=1)
+    opt['path'].update(models=str(tmp_path), training_states=str(tmp_path), visualization=str(tmp_path / 'pictures'),
+                       results_root=str(tmp_path))
+    return basicsr.models.build_model(opt)
+
+
+def batch(count=2, size=16, seed=0):
+    gt = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    lq = (gt + 0.1 * torch.randn(gt.shape, generator=torch.Generator().manual_seed(seed + 1))).clamp(0, 1)
+    return {'lq': lq, 'gt': gt, 'lq_path': [f'{seed}.png'] * count, 'gt_path': [f'{seed}.png'] * count}
+
+
+def weights(net):
+    return {name: w.clone() for name, w in net.state_dict().items()}
+
+
+def equal(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize('model', MODELS)
 def test_train_and_test(model, make_pairs, run, tmp_path):
-    pairs = make_pairs()
+    pairs = make_pairs(count=3)
     assert run('train', train_options(model, pairs)) == 0
-    opt = test_options(pairs, tmp_path / 'experiments/tiny/models')
+    models = tmp_path / 'experiments/tiny/models'
+    assert sorted(path.name for path in models.iterdir()) == sorted(
+        f'net_{net}_{it}.pth' for net in 'gm' for it in (2, 4, 6, 'latest'))
+    opt = options_for_test(pairs, models)
     opt['val']['save_img'] = True
     assert run('test', opt) == 0
-    print((tmp_path / 'results/tiny_test/tiny.csv').read_text())
+    with open(tmp_path / 'results/tiny_test/tiny.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ['image', 'psnr_before', 'psnr_step1', 'psnr_step2', 'ssim_before', 'ssim_step1',
+                             'ssim_step2', 'seconds']
+    pictures = tmp_path / 'results/tiny_test/visualization/tiny'
+    assert len(list(pictures.iterdir())) == 5 * len(rows)
+    for row in rows:  # the figures are those of the 8-bit pictures
+        gt = cv2.imread(str(pictures / f"{row['image']}_gt.png"))
+        for kind, key in (('before', 'psnr_before'), ('after', 'psnr_step2')):
+            picture = cv2.imread(str(pictures / f"{row['image']}_{kind}.png"))
+            mse = np.mean((picture.astype(float) - gt) ** 2)
+            assert float(row[key]) == pytest.approx(10 * np.log10(255 ** 2 / mse))
+        noisy = cv2.imread(str(pictures / f"{row['image']}_noisy.png"))
+        assert np.array_equal(noisy, cv2.imread(str(pairs / 'lq' / f"{row['image']}.png")))
+    log = next((tmp_path / 'results/tiny_test').glob('*.log')).read_text()
+    mean = np.mean([float(row['psnr_before']) for row in rows])
+    assert f'# psnr_before: {mean:.4f}' in log and '# psnr: ' in log
+
+
+def test_tensorboard_and_best_record_get_both_figures(make_pairs, run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    opt = train_options('MetaTransferModel', make_pairs())
+    opt['val']['val_freq'] = 3
+    opt['val']['save_img'] = True
+    opt['logger']['use_tb_logger'] = True
+    assert run('train', opt) == 0
+    events = EventAccumulator(str(tmp_path / 'tb_logger/tiny'))
+    events.Reload()
+    assert {'metrics/tiny-val/psnr', 'metrics/tiny-val/psnr_before', 'losses/l_pix'} <= set(events.Tags()['scalars'])
+    log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
+    assert log.count('# psnr_before: ') == log.count('# psnr: ') == 3 and '\tBest: ' in log.split('# psnr_before')[1]
+    assert len(list((tmp_path / 'experiments/tiny/visualization/00').iterdir())) == 3 * 5  # 3, 6 and the end
+
+
+def test_maxl_alternates(make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    opt['train']['alternate_every'] = 2
+    model = build(opt, tmp_path)
+    changed = []
+    for iteration in range(1, 9):
+        before = weights(model.net_g), weights(model.net_m)
+        model.feed_data(batch())
+        model.optimize_parameters(iteration)
+        changed.append((not equal(before[0], weights(model.net_g)), not equal(before[1], weights(model.net_m))))
+    assert changed == 2 * [(True, False), (True, False), (False, True), (False, True)]
+
+
+def test_meta_transfer_trains_both_networks(make_pairs, tmp_path):
+    model = build(train_options('MetaTransferModel', make_pairs()), tmp_path)
+    before = weights(model.net_g), weights(model.net_m)
+    model.feed_data(batch())
+    model.optimize_parameters(1)
+    for part in ('body', 'primary_head', 'aux_head'):
+        own = {n: w for n, w in before[0].items() if n.startswith(part)}
+        assert not equal(own, weights(model.net_g))
+    assert not equal(before[1], weights(model.net_m))
+
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('aux, mask', [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize('params', ['heads', 'all'])
+def test_every_ablation_is_a_matter_of_options(model, aux, mask, params, make_pairs, tmp_path):
+    opt = train_options(model, make_pairs())
+    if not aux:
+        del opt['train']['aux_opt']
+    if not mask:
+        del opt['network_m']
+    if model == 'MetaTransferModel':
+        opt['train']['inner']['params'] = params
+    opt['val']['adapt']['params'] = params
+    built = build(opt, tmp_path)
+    before = weights(built.net_g)
+    for iteration in (1, 2, 3):
+        built.feed_data(batch())
+        built.optimize_parameters(iteration)
+    assert not equal(before, weights(built.net_g))
+    built.feed_data(batch(count=1))
+    built.test()
+    assert built.output.shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('training', [True, False])
+def test_meta_test_leaves_weights_and_mode_as_they_were(model, training, make_pairs, tmp_path):
+    built = build(train_options(model, make_pairs()), tmp_path)
+    built.net_g.train(training)
+    before = weights(built.net_g), weights(built.net_m)
+    built.feed_data(batch(count=1))
+    built.test()
+    assert not torch.equal(built.output, built.before)
+    assert equal(before[0], weights(built.net_g)) and equal(before[1], weights(built.net_m))
+    assert built.net_g.training is training and built.net_m.training
+
+
+def test_the_order_of_images_changes_nothing(make_pairs, tmp_path):
+    built = build(train_options('MAXLModel', make_pairs()), tmp_path)
+    images = [batch(count=1, seed=seed) for seed in range(3)]
+
+    def restored(order):
+        results = {}
+        for index in order:
+            built.feed_data(images[index])
+            built.test()
+            results[index] = built.output
+        return results
+
+    forwards, backwards = restored([0, 1, 2]), restored([2, 1, 0])
+    assert all(torch.equal(forwards[i], backwards[i]) for i in range(3))
+
+
+def test_without_adapt_the_model_tests_like_srmodel(make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    del opt['val']['adapt']
+    built = build(opt, tmp_path)
+    built.feed_data(batch(count=1))
+    built.test()
+    with torch.no_grad():
+        assert torch.equal(built.output, built.net_g(built.lq))
+    assert list(built.get_current_visuals()) == ['lq', 'result', 'gt']
+
+
+def test_the_before_figure_is_that_of_the_plain_network(make_pairs, tmp_path):
+    built = build(train_options('MAXLModel', make_pairs()), tmp_path)
+    built.feed_data(batch(count=1))
+    built.test()
+    with torch.no_grad():
+        torch.testing.assert_close(built.before, built.net_g(built.lq))
+
+
+def test_ema_weights_are_tested_and_saved(make_pairs, run, tmp_path):
+    opt = train_options('MetaTransferModel', make_pairs())
+    opt['train']['ema_decay'] = 0.5
+    assert run('train', opt) == 0
+    saved = torch.load(tmp_path / 'experiments/tiny/models/net_g_latest.pth')
+    assert set(saved) == {'params', 'params_ema'} and not equal(saved['params'], saved['params_ema'])
+
+
+def test_the_networks_are_drop_ins_for_basicsr_models(make_pairs, run):
+    opt = train_options('MetaTransferModel', make_pairs())
+    opt['model_type'] = 'SRModel'
+    del opt['network_m'], opt['train']['aux_opt'], opt['train']['inner'], opt['val']['adapt']
+    opt['train']['pixel_opt']['type'] = 'MaskedReconstructionLoss'
+    assert run('train', opt) == 0
+
+
+def test_basicsr_metric_of_the_pipeline_is_psnr_of_8_bit():
+    a, b = np.full((4, 4, 3), 100, np.uint8), np.full((4, 4, 3), 110, np.uint8)
+    value = calculate_metric({'img': a, 'img2': b}, {'type': 'calculate_psnr', 'crop_border': 0})
+    assert value == pytest.approx(10 * np.log10(255 ** 2 / 100))

@@ -7,6 +7,7 @@ import numpy as np
 from basicsr.utils import FileClient, imfrombytes
 
 from maxl_sr.errors import UserError
+from maxl_sr.utils.options import check_choice
 
 # Keys that BasicSR reads from every data set's section, or puts there
 LOADER_KEYS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
@@ -25,6 +26,14 @@ def read_image(client: FileClient, path: str, client_key: str) -> np.ndarray:
         return imfrombytes(client.get(path, client_key), float32=True)
     except Exception as error:
         raise UserError(f'cannot read the image {path}') from error
+
+
+def check_backend(where: str, section: Mapping[str, Any]) -> None:
+    """Refuse an ``io_backend`` of the section `where` that is no section or whose type BasicSR does not know."""
+    backend = section['io_backend']
+    if not isinstance(backend, Mapping) or 'type' not in backend:
+        raise UserError(f"{where}: io_backend must be a section with the key 'type', not {backend!r}")
+    check_choice(f'{where}: io_backend: type', backend['type'], FileClient._backends)
 
 
 def center_crop_window(size: int, crop: int | None) -> slice:

@@ -6,7 +6,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import AUGMENT_KEYS, LOADER_KEYS, center_crop_window, check_int, read_image
+from maxl_sr.data.data_util import AUGMENT_KEYS, LOADER_KEYS, center_crop_window, check_backend, check_int, read_image
 from maxl_sr.errors import UserError
 from maxl_sr.utils.options import check_keys
 
@@ -18,7 +18,7 @@ class MixedPairedDataset(Dataset):
     """BasicSR's ``PairedImageDataset`` for one or several sets, each of which is drawn equally often whatever its size.
 
     Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and those of a smaller one as
-    often as it takes. Items are those of ``PairedImageDataset``.
+    often as it takes. Items are those of ``PairedImageDataset``, in the order of their names.
 
     Options:
         sets: List of sections with the options of ``PairedImageDataset`` (``dataroot_gt``, ``dataroot_lq``,
@@ -50,10 +50,13 @@ class MixedPairedDataset(Dataset):
             for key in ('dataroot_gt', 'dataroot_lq', 'io_backend'):
                 if key not in section:
                     raise UserError(f"{place}: key '{key}' is missing")
+            check_backend(place, section)
             shared = {key: opt[key] for key in ('phase', *AUGMENT_KEYS) if key in opt}
             # A copy of io_backend: PairedImageDataset writes into it
             self.sets.append(PairedImageDataset({**shared, **section, 'scale': opt.get('scale', 1),
                                                  'io_backend': dict(section['io_backend'])}))
+            # os.scandir lists a folder in an order of its own on every machine
+            self.sets[-1].paths.sort(key=lambda pair: pair['gt_path'])
             if not len(self.sets[-1]):
                 raise UserError(f"{place}: no images in {section['dataroot_gt']}")
 

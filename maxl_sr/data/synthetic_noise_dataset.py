@@ -12,7 +12,8 @@ from basicsr.utils import FileClient, img2tensor, scandir
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import AUGMENT_KEYS, EXTENSIONS, LOADER_KEYS, center_crop_window, check_int, read_image
+from maxl_sr.data.data_util import (AUGMENT_KEYS, EXTENSIONS, LOADER_KEYS, center_crop_window, check_backend, check_int,
+                                    read_image)
 from maxl_sr.data.noise import Noise, add_noise
 from maxl_sr.errors import UserError
 from maxl_sr.utils.options import check_keys, parse
@@ -45,6 +46,7 @@ class SyntheticNoiseDataset(Dataset):
         for key in ('dataroot_gt', 'io_backend', *(AUGMENT_KEYS if opt['phase'] == 'train' else ())):
             if key not in opt:
                 raise UserError(f"{where}: key '{key}' is missing")
+        check_backend(where, opt)
         self.opt = opt
         self.noise = parse(Noise, opt.get('noise') or {}, f'{where}: noise')
         self.seed = check_int(where, opt, 'seed', low=0) or 0

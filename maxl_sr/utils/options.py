@@ -17,7 +17,7 @@ Section = TypeVar('Section')
 
 def check_choice(where: str, value: Any, known: Collection[str]) -> None:
     """Refuse a `value` that is none of the `known` names, naming the nearest one."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise UserError(f"{where}: unknown name {value!r}; {_nearest(value, known)}")
 
 
@@ -60,27 +60,48 @@ def build_checked(where: str, given: Any) -> Any:
         UserError: As :func:`check_component`, or the loss refuses an argument.
     """
     arguments = check_component(where, given, LOSS_REGISTRY)
+    check_no_text_numbers(where, arguments)
     if 'loss_weight' in arguments:
         _number(f'{where}: loss_weight', arguments['loss_weight'], float)
+    if arguments.get('reduction') == 'none':
+        raise UserError(f"{where}: reduction cannot be 'none': a loss must be one number")
     try:
         return LOSS_REGISTRY.get(given['type'])(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f'{where}: {error}') from error
 
 
+def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:
+    """Refuse text that looks like a number, such as 1e-4, in a section whose values BasicSR takes as they are."""
+    for key, value in given.items():
+        if isinstance(value, str):
+            try:
+                float(value)
+            except ValueError:
+                continue
+            raise UserError(f'{where}: {key} must be a number, not the text {value!r}; write !!float {value}')
+
+
+def check_number(where: str, given: Mapping[str, Any], key: str, low: float, high: float = math.inf) -> None:
+    """Refuse a value of `key` in the section `where`, if it is there, that is no number from `low` to `high`."""
+    value = given.get(key, low)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        upper = '' if high == math.inf else f' and at most {high}'
+        raise UserError(f'{where}: {key} must be a number of at least {low}{upper}, not {value!r}')
+
+
 def check_count(where: str, value: Any, low: int = 1) -> None:
     """Refuse a `value` that is no integer of at least `low`; a float without fraction, as BasicSR's 4e5, is one."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value) and value >= low
-    if not good:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value != int(value) or value < low:
         raise UserError(f'{where} must be an integer of at least {low}, not {value!r}')
 
 
 def check_optimizer(where: str, given: Mapping[str, Any]) -> None:
     """Refuse an optimiser whose ``lr`` is no positive number."""
+    check_no_text_numbers(where, given)
     lr = given['lr']
-    if isinstance(lr, str):
-        raise UserError(f'{where}: lr must be a number, not the text {lr!r}; write !!float {lr}')
-    if not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
+    if isinstance(lr, bool) or not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
         raise UserError(f'{where}: lr must be a positive number, not {lr!r}')
 
 

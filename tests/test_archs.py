@@ -1,0 +1,100 @@
+"""MultiTaskNet, ParallelMultiTaskNet, MaskNet and BasicSR's RIDNet."""
+
+import pytest
+import torch
+from basicsr.archs import build_network
+
+from maxl_sr.archs.mask_arch import MaskNet
+from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
+
+SMALL = {'num_feat': 4, 'feat_step': 2, 'num_block': 1}
+
+
+def count(net):
+    return sum(w.numel() for w in net.parameters())
+
+
+def test_parameter_counts_of_the_paper():
+    net, mask_net = MultiTaskNet(), MaskNet()
+    assert [count(part) for part in (net.body, net.primary_head, net.aux_head)] == [544_608, 37_728, 21_024]
+    assert count(net) == 603_360
+    assert count(mask_net) == 56_449
+    assert count(net) + count(mask_net) == 659_809
+    assert count(net.primary_head) + count(net.aux_head) + count(mask_net) == 115_201
+
+
+def test_ridnet_has_a_million_and_a_half():
+    net = build_network({'type': 'RIDNet', 'in_channels': 3, 'mid_channels': 64, 'out_channels': 3, 'img_range': 1.0})
+    assert round(count(net) / 1e6, 2) == 1.50
+
+
+@pytest.mark.parametrize('kind', ['MultiTaskNet', 'ParallelMultiTaskNet', 'MaskNet', 'MIRNet'])
+def test_registered_with_basicsr(kind):
+    assert type(build_network({'type': kind})).__name__ == kind
+
+
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+@pytest.mark.parametrize('size', [(1, 1), (1, 7), (2, 3), (5, 4), (17, 31), (64, 48)])
+def test_any_size(arch, size):
+    net, x = arch(**SMALL), torch.rand(2, 3, *size)
+    features = net.forward_features(x)
+    assert features.shape == (2, 4, *size)
+    restored, reconstruction = net.forward_heads(features, x)
+    assert restored.shape == reconstruction.shape == x.shape
+    torch.testing.assert_close(net(x), restored)
+    torch.testing.assert_close(net.forward_primary(features, x), restored)
+    mask = MaskNet(num_feat=4)(x)
+    assert mask.shape == (2, 1, *size) and 0 < mask.min() and mask.max() < 1
+
+
+def test_the_paper_auxiliary_head_reads_restored_image_and_residual():
+    net, x = MultiTaskNet(**SMALL), torch.rand(1, 3, 8, 8)
+    restored, reconstruction = net.forward_heads(net.forward_features(x), x)
+    torch.testing.assert_close(net.aux_head(torch.cat([restored, restored - x], 1)), reconstruction)
+
+
+def test_the_parallel_auxiliary_head_reads_the_features():
+    net, x = ParallelMultiTaskNet(**SMALL), torch.rand(1, 3, 8, 8)
+    features = net.forward_features(x)
+    torch.testing.assert_close(net.aux_head(features), net.forward_heads(features, x)[1])
+
+
+def test_the_mask_network_shares_one_slope():
+    names = [name for name, w in MaskNet().named_parameters() if w.ndim == 1]
+    assert names == ['activation.weight']
+
+
+def test_no_convolution_has_a_bias():
+    assert not [n for net in (MultiTaskNet(), ParallelMultiTaskNet(), MaskNet()) for n, _ in net.named_parameters()
+                if n.endswith('bias')]
+
+
+@pytest.mark.parametrize('arguments', [
+    {}, {'num_feat': 8}, {'feat_step': 0}, {'num_block': 3}, {'num_level': 1}, {'num_level': 4},
+    {'num_primary_block': 1, 'num_aux_block': 3}, {'num_in_ch': 1, 'num_out_ch': 1},
+])
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+def test_state_dict_round_trip(arch, arguments):
+    net, other = arch(**{**SMALL, **arguments}), arch(**{**SMALL, **arguments})
+    other.load_state_dict(net.state_dict(), strict=True)
+    x = torch.rand(1, arguments.get('num_in_ch', 3), 9, 7)
+    assert torch.equal(net(x), other(x))
+
+
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet, MaskNet])
+def test_unknown_argument_is_an_error(arch):
+    with pytest.raises(TypeError, match='num_feats'):
+        arch(num_feats=8)
+
+
+@pytest.mark.parametrize('arch, arguments, message', [
+    (MultiTaskNet, {'num_feat': 0}, 'num_feat must be a positive integer, not 0'),
+    (MultiTaskNet, {'num_level': 1.5}, 'num_level must be a positive integer'),
+    (MultiTaskNet, {'feat_step': -1}, 'feat_step must be a non-negative integer'),
+    (MultiTaskNet, {'num_out_ch': 1}, r'num_in_ch \(3\) and num_out_ch \(1\) must be equal'),
+    (ParallelMultiTaskNet, {'scale': 2}, 'scale must be 1, not 2'),
+    (MaskNet, {'num_block': 0}, 'num_block must be a positive integer'),
+])
+def test_bad_values_are_refused(arch, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        arch(**arguments)

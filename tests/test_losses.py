@@ -1,0 +1,84 @@
+"""Both losses against values computed by hand."""
+
+import pytest
+import torch
+from basicsr.losses import build_loss
+
+from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss, masked_reconstruction_loss
+from maxl_sr.losses.two_direction_gradient_loss import TwoDirectionGradientLoss, two_direction_gradient_loss
+from maxl_sr.meta import Objective
+
+PRED = torch.tensor([[[[1., 2.], [3., 4.]]]])
+TARGET = torch.tensor([[[[0., 2.], [5., 1.]]]])  # differences 1 0 2 3
+MASK = torch.tensor([[[[1., 1.], [0.5, 0.]]]])
+
+
+@pytest.mark.parametrize('criterion, mask, expected', [
+    ('l1', None, 6 / 4), ('l1', MASK, 2 / 4), ('l2', None, 14 / 4), ('l2', MASK, 3 / 4), ('charbonnier', None, 6 / 4),
+])
+def test_masked_reconstruction_by_hand(criterion, mask, expected):
+    assert masked_reconstruction_loss(PRED, TARGET, mask, criterion).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_masked_reconstruction_reductions():
+    assert masked_reconstruction_loss(PRED, TARGET, MASK, reduction='sum').item() == 2
+    assert masked_reconstruction_loss(PRED, TARGET, MASK, reduction='none').flatten().tolist() == [1, 0, 1, 0]
+
+
+def test_the_mean_is_over_the_elements_not_the_mask():
+    pred, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    mask = torch.rand(2, 1, 4, 4)
+    expected = ((pred - target).abs() * mask).sum() / (2 * 3 * 4 * 4)
+    torch.testing.assert_close(masked_reconstruction_loss(pred, target, mask), expected)
+    assert masked_reconstruction_loss(pred, target, torch.zeros_like(mask)).item() == 0
+    torch.testing.assert_close(masked_reconstruction_loss(pred, target, torch.ones_like(mask)),
+                               (pred - target).abs().mean())
+
+
+def test_gradient_loss_by_hand():
+    mask = torch.tensor([[[[0., 1.], [0.5, 1.]]]])
+    image = torch.tensor([[[[0., 0.5], [0., 1.]]]])
+    # Hx: |1 - 0.5|, |0.5 - 1| -> mean 0.5; Hy: |0.5 - 0|, |0 - 0.5| -> mean 0.5
+    assert two_direction_gradient_loss(mask, image).item() == pytest.approx(1.0)
+    assert two_direction_gradient_loss(mask, image, 'sum').item() == pytest.approx(2.0)
+    none = two_direction_gradient_loss(mask, image, 'none')
+    assert none.flatten().tolist() == pytest.approx([0.5 + 0.5, 0.5, 0.5, 0.0])
+
+
+def test_gradient_loss_compares_a_mask_with_the_luma():
+    mask, image = torch.rand(1, 1, 5, 6), torch.rand(1, 3, 5, 6)
+    luma = 0.299 * image[:, :1] + 0.587 * image[:, 1:2] + 0.114 * image[:, 2:]
+    torch.testing.assert_close(two_direction_gradient_loss(mask, image), two_direction_gradient_loss(mask, luma))
+
+
+def test_gradient_loss_is_zero_for_the_image_itself_and_for_one_pixel():
+    image = torch.rand(1, 1, 5, 6)
+    assert two_direction_gradient_loss(image, image).item() == 0
+    assert two_direction_gradient_loss(torch.rand(1, 1, 1, 1), torch.rand(1, 3, 1, 1)).item() == 0
+    assert two_direction_gradient_loss(torch.rand(1, 1, 1, 5), torch.rand(1, 3, 1, 5)).item() > 0
+
+
+@pytest.mark.parametrize('kind, arguments', [('MaskedReconstructionLoss', {'criterion': 'l2', 'reduction': 'sum'}),
+                                             ('TwoDirectionGradientLoss', {'reduction': 'sum'})])
+def test_modules_are_registered_and_weighted(kind, arguments):
+    a, b = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
+    one = build_loss({'type': kind, **arguments})(a, b)
+    torch.testing.assert_close(build_loss({'type': kind, 'loss_weight': 3.0, **arguments})(a, b), 3 * one)
+
+
+def test_the_masked_loss_is_an_inner_objective():
+    assert isinstance(MaskedReconstructionLoss(), Objective)
+    assert not isinstance(build_loss({'type': 'L1Loss'}), Objective)
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda: masked_reconstruction_loss(PRED, TARGET[..., :1]), r'pred \(1, 1, 2, 2\) and target \(1, 1, 2, 1\)'),
+    (lambda: masked_reconstruction_loss(PRED, TARGET, MASK[..., :1]), r'mask \(1, 1, 2, 1\) must have shape'),
+    (lambda: two_direction_gradient_loss(MASK, torch.rand(1, 2, 2, 2)), r'mask \(1, 1, 2, 2\) and image \(1, 2, 2, 2\)'),
+    (lambda: MaskedReconstructionLoss(criterion='l3'), "criterion must be one of l1, l2, charbonnier, not 'l3'"),
+    (lambda: MaskedReconstructionLoss(reduction='max'), "reduction must be one of none, mean, sum, not 'max'"),
+    (lambda: TwoDirectionGradientLoss(reduction='max'), "reduction must be one of none, mean, sum, not 'max'"),
+])
+def test_bad_arguments_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,68 @@
+"""A killed and resumed training ends with the weights of an undisturbed one, bit for bit."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from conftest import train_options
+
+
+def weights(folder):
+    return {net: torch.load(folder / f'models/net_{net}_latest.pth')['params'] for net in 'gm'}
+
+
+@pytest.mark.parametrize('model, workers', [('MAXLModel', 0), ('MetaTransferModel', 2)])
+def test_killed_and_resumed_equals_undisturbed(model, workers, make_pairs, run, tmp_path):
+    pairs = make_pairs(count=5)
+    opt = train_options(model, pairs)
+    opt['datasets']['train']['num_worker_per_gpu'] = workers
+    opt['train']['total_iter'] = 30
+    opt['logger']['save_checkpoint_freq'] = 3
+
+    opt['name'] = 'undisturbed'
+    assert run('train', opt) == 0
+
+    opt['name'] = 'killed'
+    (tmp_path / 'killed.yml').write_text(yaml.safe_dump(opt))
+    last = random.randint(4, 24)
+    process = subprocess.Popen([sys.executable, '-m', 'maxl_sr.train', '-opt', 'killed.yml'], cwd=tmp_path,
+                               stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if (match := re.search(r'iter: +(\d+),', line)) and int(match[1]) >= last:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / 'experiments/killed/models/net_g_latest.pth').exists()
+
+    assert run('train', opt, '--auto_resume') == 0
+    one, other = (weights(tmp_path / 'experiments' / name) for name in ('undisturbed', 'killed'))
+    for net in 'gm':
+        assert all(torch.equal(one[net][key], other[net][key]) for key in one[net]), f'killed at {last}'
+
+
+def test_no_half_written_state_is_left_under_its_name(make_pairs, run, tmp_path, monkeypatch):
+    from maxl_sr.models.maxl_model import MAXLModel
+    save = torch.save
+
+    def interrupted(state, path):
+        with open(path, 'wb') as file:
+            file.write(b'half')
+        raise KeyboardInterrupt
+
+    def fail_at_four(self, epoch, current_iter):
+        monkeypatch.setattr(torch, 'save', interrupted if current_iter == 4 else save)
+        super(MAXLModel, self).save(epoch, current_iter)
+
+    monkeypatch.setattr(MAXLModel, 'save', fail_at_four)
+    opt = train_options('MAXLModel', make_pairs())
+    with pytest.raises(KeyboardInterrupt):
+        run('train', opt)
+    assert sorted(path.name for path in (tmp_path / 'experiments/tiny/training_states').iterdir()) == ['2.state']
+    assert sorted(path.name for path in (tmp_path / 'experiments/tiny/models').iterdir()) == ['net_g_2.pth',
+                                                                                              'net_m_2.pth']
+    monkeypatch.undo()
