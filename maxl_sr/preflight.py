@@ -24,8 +24,15 @@ from torch.utils.data import Dataset
 from maxl_sr.data.data_util import check_backend
 from maxl_sr.errors import UserError
 from maxl_sr.resume import seeded
-from maxl_sr.utils.options import (build_checked, check_choice, check_component, check_count, check_no_text_numbers,
-                                   check_number, check_optimizer)
+from maxl_sr.utils.options import (
+    build_checked,
+    check_choice,
+    check_component,
+    check_count,
+    check_no_text_numbers,
+    check_number,
+    check_optimizer,
+)
 
 Size = tuple[int, int]
 SCHEDULERS = {'MultiStepLR': MultiStepRestartLR, 'MultiStepRestartLR': MultiStepRestartLR,
@@ -94,10 +101,8 @@ def _check_training(opt: dict[str, Any]) -> None:
     for key in [key for key in train if key.startswith('optim_')]:
         _require(f'train: {key}', train[key], ('type', 'lr'))
         check_optimizer(f'train: {key}', train[key])
-        with _telling(f'train: {key}: type'):
-            optimizer = _optimizer(train[key]['type'])
         with _telling(f'train: {key}'):
-            optimizer = _optimizer(train[key]['type'], **{k: v for k, v in train[key].items() if k != 'type'})
+            optimizer = _optimizer(f'train: {key}', **train[key])
     scheduler = train['scheduler']
     _require('train: scheduler', scheduler, ('type', ))
     check_choice('train: scheduler: type', scheduler['type'], SCHEDULERS)
@@ -109,8 +114,11 @@ def _check_training(opt: dict[str, Any]) -> None:
             build_checked(f'train: {key}', train[key])
 
 
-def _optimizer(kind: str, lr: float = 1., **kwargs: Any) -> torch.optim.Optimizer:
-    return BaseModel.get_optimizer(None, kind, [torch.nn.Parameter(torch.zeros(1))], lr, **kwargs)
+def _optimizer(where: str, type: str, **kwargs: Any) -> torch.optim.Optimizer:
+    try:
+        return BaseModel.get_optimizer(None, type, [torch.nn.Parameter(torch.zeros(1))], **kwargs)
+    except NotImplementedError as error:
+        raise UserError(f'{where}: type: BasicSR has no optimizer {type!r}; it has Adam') from error
 
 
 def _check_resume(opt: dict[str, Any]) -> int | None:
@@ -118,8 +126,9 @@ def _check_resume(opt: dict[str, Any]) -> int | None:
     path = opt['path'].get('resume_state')
     if opt['auto_resume']:
         folder = opt['path']['training_states']
-        saved = [int(name[:-6]) for name in (os.listdir(folder) if osp.isdir(folder) else []) if name.endswith('.state')]
-        path = osp.join(folder, f'{max(saved)}.state') if saved else path
+        names = os.listdir(folder) if osp.isdir(folder) else []
+        saved = [int(name.removesuffix('.state')) for name in names if name.endswith('.state')]
+        path = osp.join(folder, f'{max(saved)}.state') if saved else None
     if not path:
         return None
     if not osp.isfile(path):
@@ -154,8 +163,8 @@ def _check_validation(opt: dict[str, Any]) -> None:
         _require(where, metric, ('type', ))
         check_choice(f'{where}: type', metric['type'], METRIC_REGISTRY.keys())
         parameters = inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters.values()
-        _require(where, metric, [parameter.name for parameter in parameters if parameter.name not in ('img', 'img2')
-                                 and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD])
+        _require(where, metric, [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+                                 and p.name not in ('img', 'img2')])
 
 
 def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> None:

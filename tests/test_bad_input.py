@@ -23,6 +23,7 @@ def edited(opt, **changes):
         *sections, last = key.split('__')
         section = opt
         for name in sections:
+            section[name] = dict(section[name])  # conftest's sections are shared
             section = section[name]
         if value is GONE:
             del section[last]
@@ -108,7 +109,7 @@ def test_test_file_given_to_train(refused, make_pairs, tmp_path):
 
 def test_test_set_in_a_training(refused, make_pairs):
     opt = train_options('MAXLModel', make_pairs())
-    opt['datasets']['test_1'] = opt['datasets']['val']
+    opt['datasets']['test_1'] = dict(opt['datasets']['val'])
     refused('train', opt, 'datasets: test_1')
 
 
@@ -139,13 +140,14 @@ MISSPELT = [
     ({'datasets__val__centre_crop': 16}, "datasets: val: unknown key 'centre_crop'", "'center_crop'"),
     ({'datasets__train__noise': {'gausian': [5, 50]}}, "noise: unknown key 'gausian'", "'gaussian'"),
     ({'datasets__train__io_backend': {'type': 'lmbd'}}, 'datasets: train: io_backend: type', "'lmdb'"),
+    ({'datasets__train__io_backend': {'typ': 'disk'}}, 'datasets: train: io_backend', "'type'"),
     ({'train__pixel_opt__type': 'L1Los'}, 'train: pixel_opt: type', "'L1Loss'"),
     ({'train__aux_opt__type': 'MaskedReconstruction'}, 'train: aux_opt: type', "'MaskedReconstructionLoss'"),
     ({'train__aux_opt__criterium': 'l1'}, "train: aux_opt: unknown key 'criterium'", "'criterion'"),
     ({'train__aux_opt__criterion': 'l3'}, 'train: aux_opt: criterion', 'l1'),
     ({'train__mask_opt__loss_wieght': 1.}, "train: mask_opt: unknown key 'loss_wieght'", "'loss_weight'"),
     ({'train__inner': {'rate': 1.}}, "train: inner: unknown key 'rate'", 'lr'),
-    ({'train__optim_g__type': 'Adamm'}, 'train: optim_g: type', 'Adam'),
+    ({'train__optim_g__type': 'Adamm'}, "train: optim_g: type: BasicSR has no optimizer 'Adamm'", 'Adam'),
     ({'train__optim_g__beta': [0.9, 0.99]}, 'train: optim_g', 'beta'),
     ({'train__scheduler__type': 'CosineAnealingRestartLR'}, 'scheduler: type', "'CosineAnnealingRestartLR'"),
     ({'train__scheduler__milestone': [3]}, 'train: scheduler', 'milestone'),
@@ -179,14 +181,15 @@ MAXL_VALUES = [
     ({'train__inner__lr': 'fast'}, "train: inner: lr must be a number, not 'fast'"),
     ({'train__inner__lr': 0}, 'train: inner: lr must be greater than 0'),
     ({'train__inner__lr': -1.}, 'train: inner: lr must be greater than 0'),
-    ({'train__inner__lr': float('nan')}, 'train: inner: lr'),
+    ({'train__inner__lr': float('nan')}, 'train: inner: lr must be a number, not nan'),
     ({'train__inner': 'slow'}, "train: inner must be a section, not 'slow'"),
     ({'train__alternate_every': 0}, 'train: alternate_every must be an integer of at least 1, not 0'),
     ({'train__alternate_every': GONE}, "'alternate_every' is missing"),
     ({'train__total_iter': 'many'}, "train: total_iter must be an integer of at least 1, not 'many'"),
-    ({'train__total_iter': float('inf')}, 'train: total_iter'),
-    ({'train__warmup_iter': 'none'}, 'train: warmup_iter'),
-    ({'train__ema_decay': 'slow'}, 'train: ema_decay'),
+    ({'train__total_iter': float('inf')}, 'train: total_iter must be an integer of at least 1, not inf'),
+    ({'train__warmup_iter': 'none'}, 'train: warmup_iter must be a number of at least -1'),
+    ({'train__ema_decay': 'slow'}, 'train: ema_decay must be a number of at least 0'),
+    ({'train__ema_decay': 1.5}, 'and at most 1, not 1.5'),
     ({'train__optim_g__lr': '1e-3'}, "train: optim_g: lr must be a number, not the text '1e-3'; write !!float 1e-3"),
     ({'train__optim_m__lr': -1.}, 'train: optim_m: lr must be a positive number'),
     ({'train__optim_g__lr': float('nan')}, 'train: optim_g: lr must be a positive number'),
@@ -195,12 +198,13 @@ MAXL_VALUES = [
     ({'train__optim_m': GONE}, 'train: optim_m is missing'),
     ({'train__aux_opt': GONE}, 'train: aux_opt is missing'),
     ({'train__aux_opt': {'type': 'L1Loss'}}, 'train: aux_opt: L1Loss is no inner objective'),
-    ({'train__pixel_opt__loss_weight': 'big'}, 'train: pixel_opt: loss_weight'),
-    ({'train__pixel_opt__reduction': 'none'}, 'train: pixel_opt: reduction'),
-    ({'train__aux_opt__reduction': 'none'}, 'train: aux_opt: reduction'),
+    ({'train__pixel_opt__loss_weight': 'big'}, "train: pixel_opt: loss_weight must be a number, not 'big'"),
+    ({'train__pixel_opt__loss_weight': '1e-2'}, "not the text '1e-2'; write !!float 1e-2"),
+    ({'train__pixel_opt__reduction': 'none'}, "train: pixel_opt: reduction cannot be 'none'"),
+    ({'train__aux_opt__reduction': 'none'}, "train: aux_opt: reduction cannot be 'none'"),
     ({'train__scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'eta_min': '1e-5'}},
      'train: scheduler: eta_min must be a number'),
-    ({'val__val_freq': 0}, 'val: val_freq'),
+    ({'val__val_freq': 0}, 'val: val_freq must be an integer of at least 1, not 0'),
     ({'val__adapt__steps': 0}, 'val: adapt: steps must be at least 1, not 0'),
     ({'val__adapt__steps': -1}, 'val: adapt: steps must be at least 1, not -1'),
     ({'val__adapt__steps': 2.5}, 'val: adapt: steps must be an integer, not 2.5'),
@@ -211,7 +215,6 @@ MAXL_VALUES = [
     ({'val__adapt__aux_opt': {'type': 'L1Loss'}}, 'val: adapt: aux_opt: L1Loss is no inner objective'),
     ({'val__metrics': 5}, 'val: metrics must be a section'),
     ({'datasets__train__batch_size_per_gpu': 'two'}, "batch_size_per_gpu must be an integer of at least 1, not 'two'"),
-    ({'datasets__train__batch_size_per_gpu': 5}, '4 images are fewer than one batch of 5'),
     ({'datasets__train__num_worker_per_gpu': -1}, 'num_worker_per_gpu must be an integer of at least 0'),
     ({'datasets__train__dataset_enlarge_ratio': 'ten'}, 'dataset_enlarge_ratio'),
     ({'datasets__train__gt_size': 'big'}, "gt_size must be an integer of at least 1, not 'big'"),
@@ -222,10 +225,12 @@ MAXL_VALUES = [
     ({'datasets__train__noise': {'speckle': [-1, 5]}}, 'noise: speckle must be at least 0'),
     ({'datasets__train__noise': {'salt_pepper': [0, 2]}}, 'noise: salt_pepper must be at most 1'),
     ({'datasets__train__noise': 25}, 'noise must be a section, not 25'),
-    ({'datasets__train__io_backend': 'disk'}, "io_backend must be a section, not 'disk'"),
+    ({'datasets__train__io_backend': 'disk'}, "io_backend must be a section with the key 'type', not 'disk'"),
     ({'datasets__train__seed': 1.5}, 'seed must be an integer'),
     ({'datasets__train__name': GONE}, "datasets: train: key 'name' is missing"),
-    ({'datasets__train__prefetch_mode': 'gpu'}, 'prefetch_mode'),
+    ({'datasets__train__prefetch_mode': 'gpu'}, "datasets: train: prefetch_mode: unknown name 'gpu'"),
+    ({'datasets__train__prefetch_mode': 'cuda'}, 'datasets: train: prefetch_mode: cuda needs pin_memory: true'),
+    ({'datasets__train__persistent_workers': True}, 'persistent_workers', 'num_worker_per_gpu'),
     ({'datasets__val__center_crop': 'big'}, "center_crop must be an integer of at least 1, not 'big'"),
     ({'network_g__num_feat': 'wide'}, 'network_g'),
     ({'network_g__num_feat': 0}, 'network_g'),
@@ -399,10 +404,15 @@ def test_checkpoint_of_another_type(refused, trained):
     refused('test', edited(trained, path__pretrain_network_g=wrong), 'net_m_latest.pth', 'another network')
 
 
-@pytest.mark.parametrize('damage', [lambda data: b'no checkpoint', lambda data: data[:len(data) // 2], lambda data: b''])
-def test_damaged_checkpoint(refused, trained, damage):
+@pytest.mark.parametrize('kept', [0, 10, 3000])
+def test_truncated_checkpoint(refused, trained, kept):
     path = Path(trained['path']['pretrain_network_g'])
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:kept])
+    refused('test', trained, 'path: pretrain_network_g', 'net_g_latest.pth', 'not a whole one')
+
+
+def test_text_called_pth(refused, trained):
+    Path(trained['path']['pretrain_network_g']).write_text('no checkpoint')
     refused('test', trained, 'path: pretrain_network_g', 'net_g_latest.pth')
 
 

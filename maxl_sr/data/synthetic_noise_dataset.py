@@ -12,8 +12,15 @@ from basicsr.utils import FileClient, img2tensor, scandir
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import (AUGMENT_KEYS, EXTENSIONS, LOADER_KEYS, center_crop_window, check_backend, check_int,
-                                    read_image)
+from maxl_sr.data.data_util import (
+    AUGMENT_KEYS,
+    EXTENSIONS,
+    LOADER_KEYS,
+    center_crop_window,
+    check_backend,
+    check_int,
+    read_image,
+)
 from maxl_sr.data.noise import Noise, add_noise
 from maxl_sr.errors import UserError
 from maxl_sr.utils.options import check_keys, parse
