@@ -29,6 +29,7 @@ from maxl_sr.utils.options import (
     check_choice,
     check_component,
     check_count,
+    check_keys,
     check_no_text_numbers,
     check_number,
     check_optimizer,
@@ -101,24 +102,29 @@ def _check_training(opt: dict[str, Any]) -> None:
     for key in [key for key in train if key.startswith('optim_')]:
         _require(f'train: {key}', train[key], ('type', 'lr'))
         check_optimizer(f'train: {key}', train[key])
-        with _telling(f'train: {key}'):
-            optimizer = _optimizer(f'train: {key}', **train[key])
+        optimizer = _optimizer(f'train: {key}', **train[key])
     scheduler = train['scheduler']
     _require('train: scheduler', scheduler, ('type', ))
     check_choice('train: scheduler: type', scheduler['type'], SCHEDULERS)
     check_no_text_numbers('train: scheduler', scheduler)
+    arguments = {key: value for key, value in scheduler.items() if key != 'type'}
+    check_keys('train: scheduler', arguments, inspect.signature(SCHEDULERS[scheduler['type']]).parameters)
     with _telling('train: scheduler'):
-        SCHEDULERS[scheduler['type']](optimizer, **{k: v for k, v in scheduler.items() if k != 'type'})
+        SCHEDULERS[scheduler['type']](optimizer, **arguments)
     for key in ('pixel_opt', 'aux_opt', 'mask_opt'):
         if train.get(key) is not None:
             build_checked(f'train: {key}', train[key])
 
 
-def _optimizer(where: str, type: str, **kwargs: Any) -> torch.optim.Optimizer:
+def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.optim.Optimizer:
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
     try:
-        return BaseModel.get_optimizer(None, type, [torch.nn.Parameter(torch.zeros(1))], **kwargs)
+        kind = BaseModel.get_optimizer(None, type, parameters, lr).__class__
     except NotImplementedError as error:
         raise UserError(f'{where}: type: BasicSR has no optimizer {type!r}; it has Adam') from error
+    check_keys(where, arguments, inspect.signature(kind).parameters)
+    with _telling(where):
+        return kind(parameters, lr, **arguments)
 
 
 def _check_resume(opt: dict[str, Any]) -> int | None:
@@ -205,7 +211,7 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
     loaded = {key.removeprefix('module.'): value for key, value in weights.items()}
     own = net.state_dict()
     kind = type(net).__name__
-    for key in own.keys() ^ loaded.keys():
+    for key in sorted(own.keys() ^ loaded.keys()):
         which = 'lacks' if key in own else f'is not of a {kind}: it has'
         raise UserError(f"{where}: {path} {which} '{key}'; it is a checkpoint of another network than this {kind}")
     for key, value in own.items():

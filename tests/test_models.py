@@ -48,13 +48,13 @@ def test_train_and_test(model, make_pairs, run, tmp_path):
     assert run('test', opt) == 0
     with open(tmp_path / 'results/tiny_test/tiny.csv') as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ['image', 'psnr_before', 'psnr_step1', 'psnr_step2', 'ssim_before', 'ssim_step1',
-                             'ssim_step2', 'seconds']
+    figures = ['noisy', 'before', 'step1', 'step2']
+    assert list(rows[0]) == ['image', *(f'psnr_{f}' for f in figures), *(f'ssim_{f}' for f in figures), 'seconds']
     pictures = tmp_path / 'results/tiny_test/visualization/tiny'
     assert len(list(pictures.iterdir())) == 5 * len(rows)
     for row in rows:  # the figures are those of the 8-bit pictures
         gt = cv2.imread(str(pictures / f"{row['image']}_gt.png"))
-        for kind, key in (('before', 'psnr_before'), ('after', 'psnr_step2')):
+        for kind, key in (('noisy', 'psnr_noisy'), ('before', 'psnr_before'), ('after', 'psnr_step2')):
             picture = cv2.imread(str(pictures / f"{row['image']}_{kind}.png"))
             mse = np.mean((picture.astype(float) - gt) ** 2)
             assert float(row[key]) == pytest.approx(10 * np.log10(255 ** 2 / mse))

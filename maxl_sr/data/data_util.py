@@ -31,8 +31,10 @@ def read_image(client: FileClient, path: str, client_key: str) -> np.ndarray:
 def check_backend(where: str, section: Mapping[str, Any]) -> None:
     """Refuse an ``io_backend`` of the section `where` that is no section or whose type BasicSR does not know."""
     backend = section['io_backend']
-    if not isinstance(backend, Mapping) or 'type' not in backend:
-        raise UserError(f"{where}: io_backend must be a section with the key 'type', not {backend!r}")
+    if not isinstance(backend, Mapping):
+        raise UserError(f'{where}: io_backend must be a section, not {backend!r}')
+    if 'type' not in backend:
+        raise UserError(f"{where}: io_backend: key 'type' is missing")
     check_choice(f'{where}: io_backend: type', backend['type'], FileClient._backends)
 
 

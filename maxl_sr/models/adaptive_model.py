@@ -229,6 +229,8 @@ class AdaptiveModel(SRModel):
         metrics = self.opt['val'].get('metrics') or {}
         if 'gt' in images:
             for name, opt in metrics.items():
+                if images['noisy'].shape == images['gt'].shape:
+                    row[f'{name}_noisy'] = calculate_metric({'img': images['noisy'], 'img2': images['gt']}, opt)
                 before = calculate_metric({'img': images['before'], 'img2': images['gt']}, opt)
                 self.metric_results[name + BEFORE] += before
                 row[f'{name}{BEFORE}'] = before

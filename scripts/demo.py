@@ -1,0 +1,123 @@
+"""The whole method on a laptop: prepare data, train both stages, adapt to noisy photographs, compare.
+
+Photographs are the colour ones that scikit-image installs; the noise is that of a camera, made here. Everything is
+written to ``demo_output/`` in the current folder.
+"""
+
+import csv
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+
+from maxl_sr.cli import option_folder
+
+OUT = Path('demo_output').resolve()
+TRAIN = ('astronaut', 'rocket', 'stereo_motorcycle', 'immunohistochemistry', 'hubble_deep_field')
+TEST = ('chelsea', 'coffee')
+
+
+def photograph(name: str) -> np.ndarray:
+    """A photograph of scikit-image, RGB uint8 (H, W, 3)."""
+    image = getattr(skimage.data, name)()
+    return image[0] if isinstance(image, tuple) else image  # the left one of a stereo pair
+
+
+def camera_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise of a camera at high ISO: shot noise (variance in proportion to the signal) plus read noise, which demosaicing
+    and the camera's own processing have made spatially correlated."""
+    signal = image.astype(np.float32) / 255
+    white = rng.standard_normal(image.shape).astype(np.float32)
+    correlated = cv2.GaussianBlur(white, (0, 0), 0.7)
+    correlated /= correlated.std()
+    noisy = signal + np.sqrt(0.008 * signal + 0.0008) * correlated
+    return (np.clip(noisy, 0, 1) * 255).round().astype(np.uint8)
+
+
+def write_photographs() -> None:
+    """Write the photographs in the layouts that ``maxl_sr.prepare`` knows: clean ones, and pairs as of Nam's data set."""
+    rng = np.random.default_rng(0)
+    for part, names in (('train', TRAIN), ('test', TEST)):
+        for folder in (OUT / 'photos' / part, OUT / 'photos' / 'clean'):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            clean = photograph(name)[..., ::-1]
+            images = {OUT / 'photos' / part / f'{name}_mean.png': clean,
+                      OUT / 'photos' / part / f'{name}_real.png': camera_noise(clean, rng)}
+            if part == 'train':
+                images[OUT / 'photos' / 'clean' / f'{name}.png'] = clean
+            for path, image in images.items():
+                if not path.exists():
+                    cv2.imwrite(str(path), image)
+
+
+def run(title: str, module: str, *arguments: str) -> None:
+    """Run a command of the package in OUT and show of its log what tells the progress; the log is kept."""
+    print(f'\n== {title}\n   python -m {module} {" ".join(arguments)}', flush=True)
+    log = OUT / f'{title.split(":")[0].replace(" ", "_").lower()}.log'
+    with open(log, 'w') as file:
+        process = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', module, *arguments], cwd=OUT, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            if re.search(r'\[eta: |# psnr|error: |images: \d', line):
+                # without date and name of the experiment
+                print('   ' + re.sub(r'^.* INFO: \[.*?\]\[epoch: *\d+, ', '', line.strip()), flush=True)
+    if process.wait():
+        sys.exit(f'{title} failed; see {log}')
+
+
+def compare() -> None:
+    """Print the table before / after and write one picture that shows the same."""
+    with open(OUT / 'results/demo_test/demo.csv') as file:
+        rows = list(csv.DictReader(file))
+    last = max(int(key.removeprefix('psnr_step')) for key in rows[0] if key.startswith('psnr_step'))
+    columns = {'noisy': 'noisy', 'before': 'before', 'after': f'step{last}'}
+    print(f'\n{"PSNR / SSIM":<12}' + ''.join(f'{kind:>18}' for kind in columns) + f'{"gain":>10}{"seconds":>10}')
+    for row in sorted(rows, key=lambda row: row['image']):
+        figures = [f'{float(row[f"psnr_{c}"]):.2f} / {float(row[f"ssim_{c}"]):.4f}' for c in columns.values()]
+        gain = float(row[f'psnr_step{last}']) - float(row['psnr_before'])
+        print(f'{row["image"]:<12}' + ''.join(f'{f:>18}' for f in figures) +
+              f'{gain:>+7.2f} dB{float(row["seconds"]):>10.2f}')
+
+    strips = []
+    for row in sorted(rows, key=lambda row: row['image']):
+        panels = []
+        for kind, column in {**columns, 'gt': None}.items():
+            image = cv2.imread(str(OUT / f'results/demo_test/visualization/demo/{row["image"]}_{kind}.png'))
+            y, x = image.shape[0] // 2 - 64, image.shape[1] // 2 - 64
+            panel = cv2.resize(image[y:y + 128, x:x + 128], None, fx=2.5, fy=2.5, interpolation=cv2.INTER_NEAREST)
+            label = 'ground truth' if column is None else f'{kind} {float(row[f"psnr_{column}"]):.2f} dB'
+            bar = np.full((28, panel.shape[1], 3), 255, np.uint8)
+            cv2.putText(bar, label, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+            panels.append(np.vstack([bar, panel]))
+        strips.append(np.hstack(panels))
+    cv2.imwrite(str(OUT / 'comparison.png'), np.vstack(strips))
+
+
+def main() -> None:
+    """Run the demonstration."""
+    start = time.time()
+    options = option_folder() / 'demo'
+    write_photographs()
+    run('Prepare 1: clean photographs', 'maxl_sr.prepare', 'div2k', 'photos/clean', '-o', 'datasets/clean', '--lmdb',
+        '--size', '240', '--step', '120')
+    run('Prepare 2: training pairs', 'maxl_sr.prepare', 'nam', 'photos/train', '-o', 'datasets/train', '--lmdb', '--size',
+        '240', '--step', '120')
+    run('Prepare 3: test pairs', 'maxl_sr.prepare', 'nam', 'photos/test', '-o', 'datasets/test', '--lmdb')
+    run('Stage 1: meta-auxiliary learning', 'maxl_sr.train', '-opt', str(options / 'stage1_maxl.yml'))
+    run('Stage 2: meta-transfer learning', 'maxl_sr.train', '-opt', str(options / 'stage2_mtl.yml'))
+    run('Meta-test: adapt to every image', 'maxl_sr.test', '-opt', str(options / 'test.yml'))
+    compare()
+    print(f'\n{time.time() - start:.0f} seconds. Pictures, scores of every step and logs are in {OUT}; '
+          f'the comparison is {OUT / "comparison.png"}')
+
+
+if __name__ == '__main__':
+    main()

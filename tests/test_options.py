@@ -1,0 +1,65 @@
+"""Every option file that comes with the package, on tiny data, and the order of its keys."""
+
+import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
+
+from maxl_sr.cli import find_option_file, option_folder
+
+FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
+ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_m', 'path', 'train',
+         'val', 'logger', 'dist_params']
+SMALL_MIRNET = {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}
+
+
+def tiny(opt, pairs, tmp_path):
+    """The options on the pairs of `make_pairs`, for two iterations."""
+    opt['num_gpu'] = 0
+    for section in opt['datasets'].values():
+        for part in section.get('sets', [section]):
+            part.update({key: f'{pairs}/{key[-2:]}' for key in part if key.startswith('dataroot_')})
+            part['io_backend'] = {'type': 'disk'}
+        if 'gt_size' in section:
+            section.update(gt_size=16, batch_size_per_gpu=2, num_worker_per_gpu=0, dataset_enlarge_ratio=1)
+    if opt['network_g']['type'] == 'MIRNet':
+        opt['network_g'].update(SMALL_MIRNET)
+    for key in [key for key in opt['path'] if key.startswith('pretrain') and opt['path'][key]]:
+        path = tmp_path / f'{key}.pth'
+        torch.save({'params': build_network(opt[key.removeprefix('pretrain_')]).state_dict()}, path)
+        opt['path'][key] = str(path)
+    if 'train' in opt:
+        opt['train']['total_iter'] = 2
+        if 'alternate_every' in opt['train']:
+            opt['train']['alternate_every'] = 1
+    return opt
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_runs(name, make_pairs, run, tmp_path):
+    with open(find_option_file(f'options/{name}'), encoding='utf-8') as file:
+        opt = yaml.safe_load(file)
+    command = 'train' if 'train' in opt else 'test'
+    assert run(command, tiny(opt, make_pairs(count=2), tmp_path)) == 0
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_keys_stand_in_the_order_of_basicsr(name):
+    with open(find_option_file(name), encoding='utf-8') as file:
+        keys = list(yaml.safe_load(file))
+    assert keys == [key for key in ORDER if key in keys]
+
+
+def test_the_settings_of_the_paper():
+    stage1, stage2, test = (yaml.safe_load(open(find_option_file(f'paper/{name}.yml'), encoding='utf-8'))
+                            for name in ('stage1_maxl', 'stage2_mtl', 'test_nam_cc15'))
+    train = stage1['train']
+    assert (train['optim_g']['lr'], train['optim_m']['lr'], train['inner']['lr']) == (1e-3, 1e-3, 1e-3)
+    assert (stage1['datasets']['train']['batch_size_per_gpu'], stage1['datasets']['train']['gt_size']) == (16, 128)
+    assert train['mask_opt']['loss_weight'] == 0.01
+    train = stage2['train']
+    assert train['inner'] == {'steps': 5, 'lr': 5e-5, 'loss_weight': 10.0, 'params': 'heads', 'meta_gradient': 'stored'}
+    assert (train['optim_g']['lr'], train['optim_m']['lr'], train['pixel_opt']['loss_weight']) == (5e-5, 5e-5, 10.0)
+    assert (stage2['datasets']['train']['batch_size_per_gpu'], stage2['datasets']['train']['gt_size']) == (2, 128)
+    adapt = test['val']['adapt']
+    assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
