@@ -17,11 +17,12 @@ setup(
     packages=[*find_packages(include=['maxl_sr', 'maxl_sr.*']), 'maxl_sr.options'],
     package_dir={'maxl_sr.options': 'options'},
     package_data={'maxl_sr.options': ['*.yml', '*/*.yml']},
-    install_requires=['torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow',
-                      'tqdm'],
+    install_requires=[
+        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'tqdm'
+    ],
     extras_require={
-        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-tqdm', 'build'],
-        'demo': ['scikit-image', 'matplotlib'],
+        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-tqdm', 'setuptools', 'wheel'],
+        'demo': ['scikit-image'],
     },
     classifiers=[
         'Programming Language :: Python :: 3.10',

@@ -71,7 +71,6 @@ def _check_file(path: str) -> None:
 
 
 def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(parse_options)
     def parse(*args: Any, **kwargs: Any) -> Any:
         position = sys.argv.index('-opt') + 1 if '-opt' in sys.argv else len(sys.argv)
         if position < len(sys.argv):  # otherwise argparse says what is missing
@@ -89,7 +88,16 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
         preflight(opt)
         return opt, options
 
-    return parse
+    @functools.wraps(parse_options)
+    def tell_once(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return parse(*args, **kwargs)
+        except UserError:
+            if os.environ.get('RANK', '0') != '0':  # every process finds the same mistake, the first one tells it
+                sys.exit(2)
+            raise
+
+    return tell_once
 
 
 def run(module: ModuleType, pipeline: str) -> int:
@@ -100,7 +108,6 @@ def run(module: ModuleType, pipeline: str) -> int:
     except UserError as error:
         # What a data loader's worker raises comes with the worker's traceback in front
         sentence = str(error).strip().splitlines()[-1].removeprefix('maxl_sr.errors.UserError: ')
-        if os.environ.get('RANK', '0') == '0':
-            print(f'error: {sentence}', file=sys.stderr)
+        print(f'error: {sentence}', file=sys.stderr)
         return 2
     return 0

@@ -32,7 +32,7 @@ class PositionSampler(EnlargedSampler):
     def __init__(self, dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> None:
         super().__init__(dataset, num_replicas, rank, ratio)
         batch_size = dataset.opt['batch_size_per_gpu']
-        self.num_samples = math.ceil(self.num_samples / batch_size) * batch_size
+        self.num_samples = math.ceil(len(self) / batch_size) * batch_size
         self.total_size = self.num_samples * num_replicas
 
     def __iter__(self) -> Iterator[tuple[Position, int]]:

@@ -29,8 +29,10 @@ def photograph(name: str) -> np.ndarray:
 
 
 def camera_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise of a camera at high ISO: shot noise (variance in proportion to the signal) plus read noise, which demosaicing
-    and the camera's own processing have made spatially correlated."""
+    """Noise of a camera at high ISO: shot noise (variance in proportion to the signal) and read noise.
+
+    Demosaicing and the camera's own processing have made it spatially correlated.
+    """
     signal = image.astype(np.float32) / 255
     white = rng.standard_normal(image.shape).astype(np.float32)
     correlated = cv2.GaussianBlur(white, (0, 0), 0.7)
@@ -40,7 +42,7 @@ def camera_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_photographs() -> None:
-    """Write the photographs in the layouts that ``maxl_sr.prepare`` knows: clean ones, and pairs as of Nam's data set."""
+    """Write the photographs in layouts that ``maxl_sr.prepare`` knows: clean ones, and pairs like Nam's data set."""
     rng = np.random.default_rng(0)
     for part, names in (('train', TRAIN), ('test', TEST)):
         for folder in (OUT / 'photos' / part, OUT / 'photos' / 'clean'):
@@ -108,8 +110,8 @@ def main() -> None:
     write_photographs()
     run('Prepare 1: clean photographs', 'maxl_sr.prepare', 'div2k', 'photos/clean', '-o', 'datasets/clean', '--lmdb',
         '--size', '240', '--step', '120')
-    run('Prepare 2: training pairs', 'maxl_sr.prepare', 'nam', 'photos/train', '-o', 'datasets/train', '--lmdb', '--size',
-        '240', '--step', '120')
+    run('Prepare 2: training pairs', 'maxl_sr.prepare', 'nam', 'photos/train', '-o', 'datasets/train', '--lmdb',
+        '--size', '240', '--step', '120')
     run('Prepare 3: test pairs', 'maxl_sr.prepare', 'nam', 'photos/test', '-o', 'datasets/test', '--lmdb')
     run('Stage 1: meta-auxiliary learning', 'maxl_sr.train', '-opt', str(options / 'stage1_maxl.yml'))
     run('Stage 2: meta-transfer learning', 'maxl_sr.train', '-opt', str(options / 'stage2_mtl.yml'))

@@ -121,9 +121,9 @@ test_options.__test__ = False  # type: ignore[attr-defined]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Function that runs ``python -m maxl_sr.{train,test}`` in this process, in `tmp_path`: ``run('train', opt, *flags)``.
+    """Function that runs ``python -m maxl_sr.{train,test}`` in this process: ``run('train', opt, *flags)``.
 
-    `opt` is a dictionary, written to an option file, or the path of one. Returns the exit code.
+    It runs in `tmp_path`. `opt` is a dictionary, written to an option file, or the path of one. Returns the exit code.
     """
     monkeypatch.chdir(tmp_path)
 

@@ -10,6 +10,7 @@ import torch
 import yaml
 from basicsr.data import build_dataset
 from basicsr.utils.lmdb_util import LmdbMaker
+from basicsr.utils.registry import LOSS_REGISTRY
 from conftest import test_options, train_options
 
 from maxl_sr import cli
@@ -449,8 +450,34 @@ def test_training_whose_loss_is_not_finite_stops_at_its_last_good_checkpoint(ref
     assert finite(models / 'net_g_1.pth') and finite(models / 'net_m_1.pth')
 
 
-@pytest.mark.parametrize('workers', [0, 1])
-def test_image_lost_during_training(refused, pairs, monkeypatch, workers):
+if 'KinkLoss' not in LOSS_REGISTRY:
+
+    @LOSS_REGISTRY.register()
+    class KinkLoss(torch.nn.Module):
+        """A finite loss whose gradient is NaN: the root of an absolute difference of zero."""
+
+        def forward(self, pred, target):
+            return (pred - target).abs().mean() + (pred - pred.detach()).abs().sqrt().mean()
+
+
+@pytest.mark.xfail(strict=True, reason='the loss alone is looked at')
+@pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
+def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(refused, pairs, tmp_path, model):
+    opt = edited(train_options(model, pairs), train__pixel_opt={'type': 'KinkLoss'}, logger__save_checkpoint_freq=1)
+    refused('train', opt, 'iteration 1: the ', 'no checkpoint had been saved yet', written=True)
+    assert not os.listdir(tmp_path / 'experiments/tiny/models')
+
+
+@pytest.mark.parametrize('workers, rank', [(0, 0), (1, 0), (0, 1)])
+def test_image_lost_during_training(refused, pairs, monkeypatch, workers, rank):
+    monkeypatch.setenv('RANK', str(rank))
     opt = edited(train_options('MAXLModel', pairs), datasets__train__num_worker_per_gpu=workers)
     monkeypatch.setattr(cli, 'preflight', lambda opt: (pairs / 'gt/03.png').write_text('no picture'))
     refused('train', opt, 'cannot read the image', 'gt/03.png', written=True)
+
+
+def test_mistake_that_all_processes_find_is_told_by_the_first(run, capfd, monkeypatch):
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(SystemExit) as stop:
+        run('train', 'nowhere.yml')
+    assert stop.value.code == 2 and not capfd.readouterr().err

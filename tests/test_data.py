@@ -123,7 +123,7 @@ def test_training_item_is_a_crop_of_the_image(make_pairs):
 
 
 @pytest.mark.parametrize('phase', ['train', 'val'])
-def test_disk_and_lmdb_give_the_same_images(make_pairs, tmp_path, phase):
+def test_disk_and_lmdb_give_the_same_items(make_pairs, tmp_path, phase):
     pairs = make_pairs()
     path = lmdb_of(pairs / 'gt', tmp_path / 'gt.lmdb')
     disk, lmdb = clean_set(pairs, phase), clean_set(pairs, phase, dataroot_gt=str(path), io_backend={'type': 'lmdb'})
@@ -133,9 +133,7 @@ def test_disk_and_lmdb_give_the_same_images(make_pairs, tmp_path, phase):
         for dataset in (disk, lmdb):
             random.seed(index)
             items.append(dataset[index])
-        assert torch.equal(items[0]['gt'], items[1]['gt'])
-        if phase == 'train':
-            assert torch.equal(items[0]['lq'], items[1]['lq'])
+        assert same(*items)
 
 
 def test_noise_of_validation_is_fixed(make_pairs):
@@ -160,10 +158,9 @@ def test_another_seed_gives_other_noise(make_pairs):
 def test_another_image_in_the_folder_does_not_change_the_noise(make_pairs):
     pairs = make_pairs(count=2)
     before = clean_set(pairs)[0]
-    (pairs / 'gt/000.png').write_bytes((pairs / 'gt/01.png').read_bytes())
+    (pairs / 'gt/-1.png').write_bytes((pairs / 'gt/01.png').read_bytes())
     after = clean_set(pairs)
-    assert after[0]['gt_path'].endswith('00.png') and same(before, next(
-        item for item in after if item['gt_path'] == before['gt_path']))
+    assert after[0]['gt_path'].endswith('-1.png') and same(before, after[1])
 
 
 def test_noise_of_validation_does_not_depend_on_the_folder(make_pairs):
@@ -191,8 +188,8 @@ def test_other_files_in_the_folder_are_passed_over(make_pairs):
 # --- the batches of a training ---
 
 
-def batches(pairs, epochs=(0, ), ratio=1, workers=0, rank=0, world=1, size=2, resume=None, seed=3, flat=True):
-    """(lq, paths) of every batch that BasicSR's train pipeline draws in these epochs."""
+def train_loader(pairs, ratio=1, workers=0, rank=0, world=1, size=2, resume=None, seed=3):
+    """Loader and sampler as BasicSR's train pipeline makes them."""
     opt = {'name': 'x', 'type': 'SyntheticNoiseDataset', 'phase': 'train', 'scale': 1, 'dataroot_gt': str(pairs / 'gt'),
            'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': True,
            'num_worker_per_gpu': workers, 'batch_size_per_gpu': size, 'dataset_enlarge_ratio': ratio}
@@ -200,7 +197,12 @@ def batches(pairs, epochs=(0, ), ratio=1, workers=0, rank=0, world=1, size=2, re
         opt['resume_from'] = {'epoch': resume[0], 'iter': resume[1], 'batch_size': size}
     dataset = build_dataset(opt)
     sampler = basicsr_train.EnlargedSampler(dataset, world, rank, ratio)
-    loader = basicsr_train.build_dataloader(dataset, opt, num_gpu=0, dist=False, sampler=sampler, seed=seed)
+    return basicsr_train.build_dataloader(dataset, opt, num_gpu=0, dist=False, sampler=sampler, seed=seed), sampler
+
+
+def batches(pairs, epochs=(0, ), **options):
+    """(lq, paths) of every batch that a training draws in these epochs."""
+    loader, sampler = train_loader(pairs, **options)
     found = []
     for epoch in epochs:
         sampler.set_epoch(epoch)
@@ -277,14 +279,7 @@ def test_drawing_leaves_the_global_generators_alone(pairs):
     def states():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
-    batches(pairs, workers=0)
-    loader = None
-    opt = {'name': 'x', 'type': 'SyntheticNoiseDataset', 'phase': 'train', 'scale': 1, 'dataroot_gt': str(pairs / 'gt'),
-           'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': True, 'num_worker_per_gpu': 0,
-           'batch_size_per_gpu': 2}
-    dataset = build_dataset(opt)
-    sampler = basicsr_train.EnlargedSampler(dataset, 1, 0, 1)
-    loader = iter(basicsr_train.build_dataloader(dataset, opt, num_gpu=0, sampler=sampler, seed=3))
+    loader = iter(train_loader(pairs)[0])  # torch seeds the workers from its generator at the start of an epoch
     before = states()
     next(loader)
     assert states() == before
@@ -366,3 +361,10 @@ def test_unreadable_image_of_a_pair_is_named(make_pairs):
     (pairs / 'lq/02.png').write_text('no picture')
     with pytest.raises(UserError, match='cannot read the image .*lq/02.png'):
         dataset[2]
+
+
+@pytest.mark.xfail(strict=True, reason='every data set opens its LMDB anew')
+def test_two_data_sets_can_share_an_lmdb(make_pairs, tmp_path):
+    path = lmdb_of(make_pairs() / 'gt', tmp_path / 'gt.lmdb')
+    one, other = (clean_set(tmp_path, dataroot_gt=str(path), io_backend={'type': 'lmdb'}, seed=seed) for seed in (0, 1))
+    assert torch.equal(one[0]['gt'], other[0]['gt'])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from basicsr.metrics import calculate_metric
-from conftest import train_options
 from conftest import test_options as options_for_test
+from conftest import train_options
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
 

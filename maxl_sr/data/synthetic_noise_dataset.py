@@ -31,8 +31,8 @@ class SyntheticNoiseDataset(Dataset):
     """Pairs (noisy, clean) from clean images on disk or in an LMDB.
 
     In training every visit of an image draws crop, flips and noise anew. In validation and test the noise of an image
-    is fixed by ``seed`` and its file name. Items are ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in [0, 1], and their
-    paths. Grey, 16-bit and alpha images are converted to 8-bit RGB.
+    is fixed by ``seed`` and its file name without suffix. Items are ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in
+    [0, 1], and their paths. Grey, 16-bit and alpha images are converted to 8-bit RGB.
 
     Options:
         dataroot_gt: Folder or LMDB of clean images.
@@ -88,7 +88,8 @@ class SyntheticNoiseDataset(Dataset):
         else:
             height, width = clean.shape[:2]
             clean = clean[center_crop_window(height, self.center_crop), center_crop_window(width, self.center_crop)]
-            rng = np.random.default_rng([self.seed, zlib.crc32(osp.basename(path).encode())])
+            name = osp.splitext(osp.basename(path))[0]  # the key of an LMDB has no suffix
+            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         noisy = add_noise(clean, self.noise, rng)
         lq, gt = img2tensor([noisy, np.ascontiguousarray(clean)], bgr2rgb=True, float32=True)
         return {'lq': lq, 'gt': gt, 'lq_path': path, 'gt_path': path}
