@@ -1,5 +1,6 @@
 """What the command lines share: where option files are looked for, the check beforehand, and how mistakes are told."""
 
+import argparse
 import functools
 import os
 import sys
@@ -72,10 +73,13 @@ def _check_file(path: str) -> None:
 
 def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
     def parse(*args: Any, **kwargs: Any) -> Any:
-        position = sys.argv.index('-opt') + 1 if '-opt' in sys.argv else len(sys.argv)
-        if position < len(sys.argv):  # otherwise argparse says what is missing
-            sys.argv[position] = find_option_file(sys.argv[position])
-            _check_file(sys.argv[position])
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument('-opt')
+        known, others = finder.parse_known_args()
+        if known.opt is not None:  # otherwise BasicSR's parser says that it is missing
+            known.opt = find_option_file(known.opt)
+            _check_file(known.opt)
+            sys.argv[1:] = ['-opt', known.opt, *others]
         try:
             opt, options = parse_options(*args, **kwargs)
         except (KeyError, ValueError, TypeError, NameError, SyntaxError) as error:
@@ -83,7 +87,7 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
                 raise UserError('--force_yml: cannot set what was asked for (section:key=value, both of them in the '
                                 f'option file): {error}') from error
             if isinstance(error, KeyError):
-                raise UserError(f'{sys.argv[position]}: key {error} is missing') from error
+                raise UserError(f'{known.opt}: key {error} is missing') from error
             raise
         preflight(opt)
         return opt, options

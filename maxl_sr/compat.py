@@ -7,13 +7,16 @@ mended is left as it is.
 import functools
 import importlib.util
 import inspect
+import os
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import lmdb
 import torch
 
 
@@ -33,6 +36,7 @@ _shim_functional_tensor()
 import basicsr.models.base_model as base_model  # noqa: E402
 import basicsr.train as basicsr_train  # noqa: E402
 import basicsr.utils.dist_util as dist_util  # noqa: E402
+import basicsr.utils.file_client as file_client  # noqa: E402
 
 
 def _calls(function: Callable[..., Any], text: str) -> bool:
@@ -99,6 +103,30 @@ def _patch_model_to_device() -> None:
     base_model.BaseModel.model_to_device = model_to_device
 
 
+def _patch_lmdb() -> None:
+    """``LmdbBackend`` opens an LMDB once a data set, but lmdb refuses to open one twice in a process."""
+    original = file_client.LmdbBackend.__init__
+    if not _calls(original, 'lmdb.open('):
+        return
+    opened: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
+    open_lmdb = lmdb.open
+
+    def open_once(path: str, **kwargs: Any) -> Any:
+        key = os.getpid(), os.path.realpath(path)  # an environment does not outlive a fork
+        environment = opened.get(key)
+        if environment is None:
+            opened[key] = environment = open_lmdb(path, **kwargs)
+        return environment
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        with mock.patch.object(lmdb, 'open', open_once):
+            original(self, *args, **kwargs)
+
+    file_client.LmdbBackend.__init__ = __init__
+
+
+_patch_lmdb()
 _patch_resume()
 _patch_init_dist()
 _patch_model_to_device()

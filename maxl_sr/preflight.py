@@ -56,6 +56,8 @@ def preflight(opt: dict[str, Any]) -> None:
     _check_validation(opt)
     if hasattr(model, 'check_options'):
         model.check_options(opt)
+    elif (opt.get('val') or {}).get('adapt') is not None:
+        raise UserError(f"val: adapt: a {opt['model_type']} does not adapt; use MAXLModel or MetaTransferModel")
     resumed = _check_resume(opt) if opt['is_train'] else None
     for name in [key for key in opt if key.startswith('network_')]:
         _check_network(opt, name, resumed)
@@ -239,6 +241,8 @@ def _check_dataset(where: str, section: dict[str, Any]) -> None:
         _check_roots(f'{where}: sets[{number}]' if 'sets' in section else where, part)
     with _telling(where):  # BasicSR's own asserts, on unequal numbers of images for one
         dataset = DATASET_REGISTRY.get(section['type'])(deepcopy(section))
+    if not len(dataset):
+        raise UserError(f'{where}: there are no images')
     for part in getattr(dataset, 'sets', [dataset]):
         _check_images(where, part, section)
     with _telling(where), seeded(0):  # what a data set reads from its options when it makes an item

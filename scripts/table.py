@@ -36,7 +36,7 @@ def plain(log: Path) -> list[str]:
 
 def main() -> None:
     """Print the table of the folders named on the command line."""
-    print('| Data (images) | Test | noisy | before | after | gain (worst … best) | seconds |\n|---|---|---|---|---|---|---|')
+    print('| Data (images) | Test | noisy | before | after | gain (worst … best) | seconds |\n' + 7 * '|---' + '|')
     for folder in map(Path, sys.argv[1:]):
         tables = sorted(folder.glob('*.csv'))
         rows = [adapted(path) for path in tables] if tables else plain(max(folder.glob('test_*.log')))

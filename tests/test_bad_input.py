@@ -1,6 +1,8 @@
 """A user's mistake ends with exit code 2 and one sentence that names it, before anything is written."""
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -460,7 +462,6 @@ if 'KinkLoss' not in LOSS_REGISTRY:
             return (pred - target).abs().mean() + (pred - pred.detach()).abs().sqrt().mean()
 
 
-@pytest.mark.xfail(strict=True, reason='the loss alone is looked at')
 @pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
 def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(refused, pairs, tmp_path, model):
     opt = edited(train_options(model, pairs), train__pixel_opt={'type': 'KinkLoss'}, logger__save_checkpoint_freq=1)
@@ -481,3 +482,16 @@ def test_mistake_that_all_processes_find_is_told_by_the_first(run, capfd, monkey
     with pytest.raises(SystemExit) as stop:
         run('train', 'nowhere.yml')
     assert stop.value.code == 2 and not capfd.readouterr().err
+
+
+def test_adapt_is_refused_where_the_model_does_not_adapt(refused, pairs):
+    opt = train_options('MetaTransferModel', pairs)
+    opt['model_type'] = 'SRModel'
+    refused('train', opt, 'val: adapt: a SRModel does not adapt')
+
+
+def test_the_option_file_can_follow_an_equals_sign(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['train', '-opt=nowhere.yml'])
+    assert importlib.import_module('maxl_sr.train').main() == 2
+    assert 'there is no file nowhere.yml' in capfd.readouterr().err

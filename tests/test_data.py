@@ -363,7 +363,6 @@ def test_unreadable_image_of_a_pair_is_named(make_pairs):
         dataset[2]
 
 
-@pytest.mark.xfail(strict=True, reason='every data set opens its LMDB anew')
 def test_two_data_sets_can_share_an_lmdb(make_pairs, tmp_path):
     path = lmdb_of(make_pairs() / 'gt', tmp_path / 'gt.lmdb')
     one, other = (clean_set(tmp_path, dataroot_gt=str(path), io_backend={'type': 'lmdb'}, seed=seed) for seed in (0, 1))

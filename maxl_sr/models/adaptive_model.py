@@ -149,19 +149,25 @@ class AdaptiveModel(SRModel):
         """Replace the gradients of `net` by their mean (or sum) over all processes."""
         self.reduce_tensors([weight.grad for weight in net.parameters() if weight.grad is not None], mean)
 
-    def check_finite(self, loss: Tensor, current_iter: int) -> None:
-        """Stop the training before a loss that is not finite reaches the weights.
+    def check_finite(self, loss: Tensor, current_iter: int, *nets: nn.Module | None) -> None:
+        """Stop the training before a loss or a gradient of `nets` that is not finite reaches the weights.
+
+        After the reduction of the gradients: then all processes stop together.
 
         Raises:
-            UserError: The loss is infinite or NaN; the message names the last good checkpoint.
+            UserError: The loss or a gradient is infinite or NaN; the message names the last good checkpoint.
         """
-        if torch.isfinite(loss).all():
+        grads = [weight.grad for net in nets if net is not None for weight in net.parameters()
+                 if weight.grad is not None]
+        what = 'loss' if not torch.isfinite(loss).all() else 'gradient'
+        value = torch.stack([loss.detach().sum(), *(grad.abs().sum() for grad in grads)]).sum()
+        if torch.isfinite(value):
             return
         folder = self.opt['path']['training_states']
         states = [int(name[:-6]) for name in os.listdir(folder) if name.endswith('.state')]
         kept = f'the last good checkpoint is {osp.join(folder, f"{max(states)}.state")}' if states else \
             'no checkpoint had been saved yet'
-        raise UserError(f'iteration {current_iter}: the loss is {loss.sum().item()}, training stops; {kept}')
+        raise UserError(f'iteration {current_iter}: the {what} is {value.item()}, training stops; {kept}')
 
     def feed_data(self, data: dict[str, Any]) -> None:
         super().feed_data(data)
@@ -175,20 +181,25 @@ class AdaptiveModel(SRModel):
         net: Any = getattr(self, 'net_g_ema', self.net_g)
         opt = self.adapt_opt
         with evaluating(net, self.net_m):
-            start = time.perf_counter()
+            start = self._now()
             self.mask = None if self.net_m is None else self.net_m(self.lq)
             task = Task(net, self.test_objective, self.lq, self.mask, opt.params)
-            self.seconds = time.perf_counter() - start
+            self.seconds = self._now() - start
             self.before = task.restored(task.weights)
             self.after_step: list[np.ndarray] = []
-            start = time.perf_counter()
+            start = self._now()
             for weights, _ in adapt(task, opt.steps, opt.lr, opt.optimizer):
                 if not self.is_train:  # the picture of every step is not a part of the method, nor of its time
-                    self.seconds += time.perf_counter() - start
+                    self.seconds += self._now() - start
                     self.after_step.append(tensor2img([task.restored(weights)]))
-                    start = time.perf_counter()
+                    start = self._now()
             self.output = task.restored(weights)
-            self.seconds += time.perf_counter() - start
+            self.seconds += self._now() - start
+
+    def _now(self) -> float:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def get_current_visuals(self) -> OrderedDict[str, Tensor]:
         """Return the images of ``SRModel`` and, after an adaptation, 'before' and 'mask' on the CPU."""

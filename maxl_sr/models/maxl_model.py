@@ -1,5 +1,6 @@
 """Stage 1: meta-auxiliary learning."""
 
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -43,6 +44,11 @@ class MAXLModel(AdaptiveModel):
         self.cri_mask = build_loss(train_opt['mask_opt']).to(self.device) if train_opt.get('mask_opt') else None
         super().init_training_settings()
 
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        with warnings.catch_warnings():  # the mask network's optimiser first steps in loop (b), its scheduler before
+            warnings.filterwarnings('ignore', 'Detected call of `lr_scheduler.step')
+            super().update_learning_rate(current_iter, warmup_iter)
+
     def optimize_parameters(self, current_iter: int) -> None:
         if self.net_m is not None and (current_iter - 1) // self.opt['train']['alternate_every'] % 2:
             losses = self._train_mask_network(current_iter)
@@ -54,10 +60,10 @@ class MAXLModel(AdaptiveModel):
         mask = None if self.net_m is None else self.net_m(self.lq).detach()
         l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask)
         loss = l_pix + l_aux
-        self.check_finite(loss, current_iter)
         self.optimizer_g.zero_grad()
         loss.backward()
         self.reduce_gradients(self.net_g)
+        self.check_finite(loss, current_iter, self.net_g)
         self.optimizer_g.step()
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -71,10 +77,10 @@ class MAXLModel(AdaptiveModel):
         if self.cri_mask is not None:
             losses['l_mask'] = self.cri_mask(mask, self.lq)
         loss = torch.stack(list(losses.values())).sum()
-        self.check_finite(loss, current_iter)
         self.optimizer_m.zero_grad()
         loss.backward()
         self.reduce_gradients(self.net_m)
+        self.check_finite(loss, current_iter, self.net_m)
         self.optimizer_m.step()
         losses['mask_mean'] = mask.mean()
         return OrderedDict((name, value.detach()) for name, value in losses.items())

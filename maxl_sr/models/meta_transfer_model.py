@@ -38,13 +38,13 @@ class MetaTransferModel(AdaptiveModel):
             loss = transfer_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask, steps=inner.steps,
                                  lr=inner.lr, loss_weight=inner.loss_weight, params=inner.params,
                                  meta_gradient=inner.meta_gradient)
-        self.check_finite(loss, current_iter)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()
         for net in (self.net_g, self.net_m):
             if net is not None:
                 self.reduce_gradients(net, mean=False)
+        self.check_finite(loss, current_iter, self.net_g, self.net_m)
         for optimizer in self.optimizers:
             optimizer.step()
         if self.ema_decay > 0:
