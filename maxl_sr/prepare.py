@@ -33,9 +33,9 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from maxl_sr.data.data_util import EXTENSIONS
 from maxl_sr.errors import UserError
 
-EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 DEFAULT_SIZE = {'div2k': 480, 'sidd': 512, 'polyu': 512, 'nam': 0}
 PNG_LEVEL = 1  # tiles are read far more often than stored
 BLUR = 1.5  # before phase correlation: with less, noise makes outliers of many pixels; with more, texture is lost

@@ -191,6 +191,27 @@ def test_the_networks_are_drop_ins_for_basicsr_models(make_pairs, run):
     assert run('train', opt) == 0
 
 
+def test_basicsr_paired_data_set_serves_as_well(make_pairs, run, tmp_path):
+    opt = train_options('MetaTransferModel', make_pairs())
+    for section in opt['datasets'].values():
+        section['type'] = 'PairedImageDataset'
+        section.pop('center_crop', None)
+    assert run('train', opt) == 0
+
+
+def test_images_without_ground_truth_are_restored(make_pairs, run, tmp_path):
+    pairs = make_pairs(count=2)
+    assert run('train', train_options('MAXLModel', pairs)) == 0
+    opt = options_for_test(pairs, tmp_path / 'experiments/tiny/models')
+    opt['datasets'] = {'test_1': {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': f'{pairs}/lq',
+                                  'io_backend': {'type': 'disk'}}}
+    opt['val'].update(save_img=True, metrics=None)
+    assert run('test', opt) == 0
+    assert (tmp_path / 'results/tiny_test/own.csv').read_text().startswith('image,seconds\n')
+    pictures = sorted(path.name for path in (tmp_path / 'results/tiny_test/visualization/own').iterdir())
+    assert pictures == [f'0{i}_{kind}.png' for i in range(2) for kind in ('after', 'before', 'mask', 'noisy')]
+
+
 def test_basicsr_metric_of_the_pipeline_is_psnr_of_8_bit():
     a, b = np.full((4, 4, 3), 100, np.uint8), np.full((4, 4, 3), 110, np.uint8)
     value = calculate_metric({'img': a, 'img2': b}, {'type': 'calculate_psnr', 'crop_border': 0})

@@ -71,7 +71,7 @@ class AdaptiveModel(SRModel):
         if section is not None:
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
             aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
-            self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'})
+            self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class AdaptiveModel(SRModel):
         if self.net_m is not None:
             self.net_m.train()
         aux_opt = self.opt['train'].get('aux_opt')
-        self.objective = build_loss(aux_opt) if aux_opt else None
+        self.objective = build_loss(aux_opt).to(self.device) if aux_opt else None
         super().init_training_settings()
 
     def setup_optimizers(self) -> None:
