@@ -18,7 +18,8 @@ setup(
     package_dir={'maxl_sr.options': 'options'},
     package_data={'maxl_sr.options': ['*.yml', '*/*.yml']},
     install_requires=[
-        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'tqdm'
+        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'tqdm',
+        'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
     extras_require={
         'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-tqdm', 'setuptools', 'wheel'],

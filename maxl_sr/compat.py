@@ -20,6 +20,12 @@ import lmdb
 import torch
 
 
+def _shim_distutils() -> None:
+    """``basicsr.archs.arch_util`` imports distutils, which Python 3.12 removed; setuptools brings its own."""
+    if importlib.util.find_spec('distutils') is None:
+        import setuptools  # noqa: F401
+
+
 def _shim_functional_tensor() -> None:
     """``basicsr.data.degradations`` imports a private torchvision module that 0.17 removed; it needs one function."""
     name = 'torchvision.transforms.functional_tensor'
@@ -31,6 +37,7 @@ def _shim_functional_tensor() -> None:
     sys.modules[name] = module
 
 
+_shim_distutils()
 _shim_functional_tensor()
 
 import basicsr.models.base_model as base_model  # noqa: E402
