@@ -1,7 +1,7 @@
 """What BasicSR 1.4.2 needs on today's torch and torchvision and on machines without a GPU.
 
 Imported before anything else of the package. Every patch tests for the fault first, so that a BasicSR in which it is
-mended is left as it is.
+mended is left as it is: by the error itself, or by the call in its source that causes it.
 """
 
 import functools
@@ -79,7 +79,7 @@ def _patch_resume() -> None:
 
 
 def _patch_init_dist() -> None:
-    """The launchers take the rank modulo the number of GPUs and always use nccl; without a GPU that divides by zero."""
+    """``--launcher pytorch`` takes the rank modulo the number of GPUs and uses nccl: both need a GPU."""
     original = dist_util._init_dist_pytorch
     if not _calls(original, 'rank % num_gpus'):
         return
@@ -111,15 +111,15 @@ def _patch_model_to_device() -> None:
 
 
 def _patch_lmdb() -> None:
-    """``LmdbBackend`` opens an LMDB once a data set, but lmdb refuses to open one twice in a process."""
+    """``LmdbBackend`` opens an LMDB once a data set, but lmdb refuses to open one twice in a process and its forks."""
     original = file_client.LmdbBackend.__init__
-    if not _calls(original, 'lmdb.open('):
+    if not _calls(original, 'self._client[client] = lmdb.open(path'):
         return
-    opened: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
+    opened: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
     open_lmdb = lmdb.open
 
     def open_once(path: str, **kwargs: Any) -> Any:
-        key = os.getpid(), os.path.realpath(path)  # an environment does not outlive a fork
+        key = os.path.realpath(path)
         environment = opened.get(key)
         if environment is None:
             opened[key] = environment = open_lmdb(path, **kwargs)

@@ -59,14 +59,14 @@ def preflight(opt: dict[str, Any]) -> None:
     elif (opt.get('val') or {}).get('adapt') is not None:
         raise UserError(f"val: adapt: a {opt['model_type']} does not adapt; use MAXLModel or MetaTransferModel")
     resumed = _check_resume(opt) if opt['is_train'] else None
-    for name in [key for key in opt if key.startswith('network_')]:
+    for name in [key for key in opt if key.startswith('network_') and opt[key] is not None]:
         _check_network(opt, name, resumed)
     for name, section in opt['datasets'].items():
         known = ('train', 'val') if opt['is_train'] else ('test', 'val')
         if section['phase'] not in known:
             raise UserError(f'datasets: {name}: a {"training" if opt["is_train"] else "test"} takes data sets called '
                             f'{" and ".join(known)} (or {known[1]}_1 and so on)')
-        _check_dataset(f'datasets: {name}', section)
+        _check_dataset(f'datasets: {name}', section, opt['rank'])
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _check_training(opt: dict[str, Any]) -> None:
     _require('logger', opt['logger'], ('print_freq', 'save_checkpoint_freq', 'use_tb_logger'))
     _require('datasets', opt['datasets'], ('train', ))
     train = opt['train']
-    _require('train', train, ('total_iter', 'optim_g', 'scheduler', 'pixel_opt'))
+    _require('train', train, ('total_iter', 'optim_g', 'scheduler'))
     check_count('train: total_iter', train['total_iter'])
     check_number('train', train, 'warmup_iter', low=-1)
     check_number('train', train, 'ema_decay', low=0, high=1)
@@ -222,7 +222,7 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
                             f'there and {tuple(value.shape)} here')
 
 
-def _check_dataset(where: str, section: dict[str, Any]) -> None:
+def _check_dataset(where: str, section: dict[str, Any], rank: int) -> None:
     _require(where, section, ('name', 'type'))
     check_choice(f'{where}: type', section['type'], DATASET_REGISTRY.keys())
     if section['phase'] == 'train':
@@ -243,7 +243,7 @@ def _check_dataset(where: str, section: dict[str, Any]) -> None:
         dataset = DATASET_REGISTRY.get(section['type'])(deepcopy(section))
     if not len(dataset):
         raise UserError(f'{where}: there are no images')
-    for part in getattr(dataset, 'sets', [dataset]):
+    for part in getattr(dataset, 'sets', [dataset]) if rank == 0 else []:  # the same files for every process
         _check_images(where, part, section)
     with _telling(where), seeded(0):  # what a data set reads from its options when it makes an item
         dataset[0]

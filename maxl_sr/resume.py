@@ -9,6 +9,7 @@ set of the toolbox, any number of workers and any number of processes. It needs 
 import functools
 import math
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,20 +47,24 @@ class PositionSampler(EnlargedSampler):
                 yield (self.epoch, step * self.num_replicas + self.rank), index
 
 
+_lock = threading.Lock()  # BasicSR's prefetching draws items in two threads at the start
+
+
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed ``random``, NumPy and torch from `entropy`, and put their states back afterwards."""
-    states = random.getstate(), np.random.get_state()
+    """Seed ``random``, NumPy and torch (CPU) from `entropy`, and put their states back afterwards."""
     words = np.random.SeedSequence(entropy).generate_state(3)
-    with torch.random.fork_rng(devices=[]):
+    with _lock:
+        states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
         random.seed(int(words[0]))
         np.random.seed(words[1])
-        torch.manual_seed(int(words[2]))
+        torch.default_generator.manual_seed(int(words[2]))
         try:
             yield
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+            torch.default_generator.set_state(states[2])
 
 
 class SeededDataset(Dataset):

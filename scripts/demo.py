@@ -55,7 +55,9 @@ def write_photographs() -> None:
                 images[OUT / 'photos' / 'clean' / f'{name}.png'] = clean
             for path, image in images.items():
                 if not path.exists():
-                    cv2.imwrite(str(path), image)
+                    partial = path.with_name(f'partial-{path.name}')
+                    cv2.imwrite(str(partial), image)
+                    partial.rename(path)
 
 
 def run(title: str, module: str, *arguments: str) -> None:

@@ -7,12 +7,12 @@ find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3.12 python3.11 python3.10 python3; do
         if [ -n "$candidate" ] && command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            "$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    echo 'error: Python 3.10, 3.11 or 3.12 is needed; set PYTHON to one' >&2
+    echo 'error: Python 3.10, 3.11 or 3.12 with venv is needed (python3-venv on Debian); set PYTHON to one' >&2
     return 2
 }
 
@@ -20,7 +20,7 @@ stamp=.venv/.installed
 if ! cmp -s setup.py "$stamp"; then
     python=$(find_python)
     echo "Setting up .venv with $python (torch is several GB, a few minutes) …"
-    "$python" -m venv .venv
+    "$python" -m venv --clear .venv
     pip() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
     pip --upgrade pip
     # basicsr builds from source and wants torch for it: given here, or pip would fetch a second one for the build

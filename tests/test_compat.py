@@ -7,6 +7,7 @@ import types
 import basicsr.models.base_model as base_model
 import basicsr.train as basicsr_train
 import basicsr.utils.dist_util as dist_util
+import basicsr.utils.file_client as file_client
 import torch
 import yaml
 from conftest import train_options
@@ -29,12 +30,16 @@ def test_a_fixed_basicsr_is_left_alone(monkeypatch):
     monkeypatch.setattr(dist_util, '_init_dist_pytorch', fixed_init)
     monkeypatch.setattr(base_model, 'BaseModel', FixedModel)
     method = FixedModel.model_to_device
+    monkeypatch.setattr(file_client.LmdbBackend, '__init__', lambda self: None)
+    backend = file_client.LmdbBackend.__init__
     compat._patch_resume()
+    compat._patch_lmdb()
     compat._patch_init_dist()
     compat._patch_model_to_device()
     assert basicsr_train.load_resume_state is fixed_resume
     assert dist_util._init_dist_pytorch is fixed_init
     assert FixedModel.model_to_device is method
+    assert file_client.LmdbBackend.__init__ is backend
 
 
 def test_an_existing_functional_tensor_is_left_alone(monkeypatch):

@@ -17,6 +17,7 @@ from maxl_sr.data.mixed_paired_dataset import MixedPairedDataset
 from maxl_sr.data.noise import Noise, add_noise
 from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
 from maxl_sr.errors import UserError
+from maxl_sr.resume import seeded
 
 QUIET = Noise(gaussian=None, speckle=None, salt_pepper=None)
 
@@ -292,8 +293,9 @@ def section(pairs, **more):
     return {'dataroot_gt': str(pairs / 'gt'), 'dataroot_lq': str(pairs / 'lq'), 'io_backend': {'type': 'disk'}, **more}
 
 
-def mixed(*sets, phase='val', **more):
-    return MixedPairedDataset({'phase': phase, 'scale': 1, 'sets': list(sets), **more})
+def mixed(*sets):
+    return MixedPairedDataset({'phase': 'train', 'scale': 1, 'gt_size': 16, 'use_hflip': True, 'use_rot': True,
+                               'sets': list(sets)})
 
 
 def by_name(dataset):
@@ -302,12 +304,15 @@ def by_name(dataset):
 
 def test_sets_of_very_different_size_are_drawn_equally_often(make_pairs):
     dataset = mixed(section(make_pairs('small', count=2)), section(make_pairs('large', count=11)))
-    drawn = Counter(dataset[index]['gt_path'] for index in range(len(dataset)))
-    small = {path: count for path, count in drawn.items() if 'small' in path}
-    large = {path: count for path, count in drawn.items() if 'large' in path}
     assert len(dataset) == 22
-    assert sum(small.values()) == sum(large.values()) == 11
-    assert sorted(small.values()) == [5, 6] and set(large.values()) == {1}
+    with seeded(0):
+        epochs = [[dataset[index]['gt_path'] for index in range(22)] for _ in range(20)]
+    for drawn in epochs:
+        assert sum('small' in path for path in drawn) == sum('large' in path for path in drawn) == 11
+        assert len({path for path in drawn if 'large' in path}) == 11
+    small = Counter(path for drawn in epochs for path in drawn if 'small' in path)
+    # 220 draws of two images with the same probability: the standard deviation of a count is 7.4
+    assert len(small) == 2 and all(abs(count - 110) < 30 for count in small.values())
 
 
 def test_one_set_equals_the_paired_data_set_of_basicsr(make_pairs):
@@ -328,7 +333,7 @@ def test_images_come_in_the_order_of_their_names(make_pairs):
 def test_training_crops_and_turns_both_of_a_pair_alike(make_pairs):
     pairs = make_pairs(count=1)
     (pairs / 'lq/00.png').write_bytes((pairs / 'gt/00.png').read_bytes())
-    dataset = mixed(section(pairs), phase='train', gt_size=16, use_hflip=True, use_rot=True)
+    dataset = mixed(section(pairs))
     items = [dataset[0] for _ in range(8)]
     assert all(item['gt'].shape == (3, 16, 16) and torch.equal(item['gt'], item['lq']) for item in items)
 
@@ -340,7 +345,16 @@ def test_lmdb_and_disk_mixed(make_pairs, tmp_path):
     dataset = mixed(lmdb, section(two))
     assert len(dataset) == 8
     for index in range(4):  # the two folders hold the same pictures
-        assert same(dataset[2 * index], dataset[2 * index + 1])
+        with seeded(index):
+            one = dataset[2 * index]
+        with seeded(index):
+            assert same(one, dataset[2 * index + 1])
+
+
+def test_several_sets_are_refused_in_validation(make_pairs):
+    options = {'phase': 'val', 'scale': 1, 'sets': [section(make_pairs())]}
+    with pytest.raises(UserError, match='sets are for training; call the data sets val_1, val_2'):
+        MixedPairedDataset(options)
 
 
 @pytest.mark.parametrize('scale', [1, 2])

@@ -1,5 +1,6 @@
 """MIRNet: names, shapes and count of the published network, and its parts by hand."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -55,6 +56,12 @@ def test_official_checkpoint_loads(full: MIRNet) -> None:
     net.load_state_dict({key: value.clone() for key, value in state.items()}, strict=True)
     loaded = net.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_keys_and_shapes_are_those_of_the_official_checkpoint(full: MIRNet) -> None:
+    shapes = sorted((key, list(value.shape)) for key, value in full.state_dict().items())
+    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
+    assert digest == '3236ab386b83e5dd9b7bf64ed33e9da45cc1f9ee5decd7e3f913a59c7ef1908f'  # of the official list
 
 
 def test_parameter_count(full: MIRNet) -> None:

@@ -11,6 +11,8 @@ from basicsr.metrics import calculate_metric
 from conftest import test_options as options_for_test
 from conftest import train_options
 
+from maxl_sr.errors import UserError
+
 MODELS = ['MAXLModel', 'MetaTransferModel']
 
 
@@ -210,6 +212,67 @@ def test_images_without_ground_truth_are_restored(make_pairs, run, tmp_path):
     assert (tmp_path / 'results/tiny_test/own.csv').read_text().startswith('image,seconds\n')
     pictures = sorted(path.name for path in (tmp_path / 'results/tiny_test/visualization/own').iterdir())
     assert pictures == [f'0{i}_{kind}.png' for i in range(2) for kind in ('after', 'before', 'mask', 'noisy')]
+
+
+def test_a_metric_without_ground_truth_is_measured_before_too(make_pairs, run, tmp_path):
+    pairs = make_pairs(count=1, height=200, width=300)
+    assert run('train', train_options('MAXLModel', pairs)) == 0
+    opt = options_for_test(pairs, tmp_path / 'experiments/tiny/models')
+    opt['datasets'] = {'test_1': {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': f'{pairs}/lq',
+                                  'io_backend': {'type': 'disk'}}}
+    opt['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}}
+    assert run('test', opt) == 0
+    assert (tmp_path / 'results/tiny_test/own.csv').read_text().startswith(
+        'image,niqe_noisy,niqe_before,niqe_step1,niqe_step2,seconds\n')
+    log = next((tmp_path / 'results/tiny_test').glob('*.log')).read_text()
+    assert '# niqe_before: ' in log and '# niqe_before: 0.0000' not in log
+
+
+def test_the_ground_truth_of_an_earlier_image_is_forgotten(make_pairs, tmp_path):
+    built = build(train_options('MAXLModel', make_pairs()), tmp_path)
+    built.feed_data(batch())
+    built.feed_data({'lq': batch(count=1)['lq'], 'lq_path': ['x.png']})
+    built.test()
+    assert list(built.get_current_visuals()) == ['lq', 'result', 'before', 'mask']
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(make_pairs, tmp_path, monkeypatch):
+    built = build(train_options('MAXLModel', make_pairs()), tmp_path)
+
+    def full(state, path):
+        with open(path, 'wb') as file:
+            file.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    monkeypatch.setattr('time.sleep', lambda seconds: None)  # BasicSR waits and tries again
+    with pytest.raises(UserError, match='cannot write .*net_m_7.pth .*no checkpoint had been saved yet'):
+        built.save(0, 7)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('section, key, near', [
+    ('train', 'alternate_evry', 'alternate_every'), ('train', 'aux_optt', 'aux_opt'), ('val', 'adpat', 'adapt'),
+    ('path', 'strict_loadm', 'strict_load_m'),
+])
+def test_unknown_keys_of_the_sections_are_refused(section, key, near, make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    opt[section][key] = 1
+    with pytest.raises(UserError, match=f"{section}: unknown key '{key}'; did you mean '{near}'"):
+        build(opt, tmp_path)
+
+
+def test_plain_fine_tuning_sums_over_the_samples(make_pairs, tmp_path):
+    opt = train_options('MetaTransferModel', make_pairs())
+    del opt['network_m'], opt['train']['aux_opt']
+    opt['train']['pixel_opt']['reduction'] = 'sum'
+    built = build(opt, tmp_path)
+    data = batch(count=3)
+    with torch.no_grad():
+        expected = (built.net_g(data['lq']) - data['gt']).abs().sum()
+    built.feed_data(data)
+    built.optimize_parameters(1)
+    assert built.log_dict['l_pix'] == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_basicsr_metric_of_the_pipeline_is_psnr_of_8_bit():

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 import torch
 import yaml
 from conftest import train_options
+
+import maxl_sr.prepare
 
 
 def weights(folder):
@@ -66,3 +69,36 @@ def test_no_half_written_state_is_left_under_its_name(make_pairs, run, tmp_path,
     assert sorted(path.name for path in (tmp_path / 'experiments/tiny/models').iterdir()) == ['net_g_2.pth',
                                                                                               'net_m_2.pth']
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_prefetching_draws_the_same(workers, make_pairs, run, tmp_path):
+    opt = train_options('MAXLModel', make_pairs(count=5))
+    for name, mode in (('plain', None), ('prefetched', 'cpu')):
+        opt['name'] = name
+        opt['datasets']['train'].update(prefetch_mode=mode, num_worker_per_gpu=workers)
+        assert run('train', opt) == 0
+    one, other = (weights(tmp_path / 'experiments' / name) for name in ('plain', 'prefetched'))
+    assert all(torch.equal(one[net][key], other[net][key]) for net in 'gm' for key in one[net])
+
+
+def test_training_and_validation_can_share_an_lmdb(make_pairs, run):
+    pairs = make_pairs(count=4)
+    assert maxl_sr.prepare.main(['nam', str(rename_like_nam(pairs)), '-o', str(pairs / 'out'), '--lmdb']) == 0
+    opt = train_options('MetaTransferModel', pairs)
+    opt['val']['val_freq'] = 1
+    for part in opt['datasets'].values():
+        part.update(dataroot_gt=f'{pairs}/out/gt.lmdb', dataroot_lq=f'{pairs}/out/lq.lmdb',
+                    io_backend={'type': 'lmdb'})
+    opt['datasets']['train']['num_worker_per_gpu'] = 1
+    assert run('train', opt) == 0
+
+
+def rename_like_nam(pairs):
+    """The pairs in one folder, named as in Nam's data set."""
+    folder = pairs / 'nam'
+    folder.mkdir()
+    for kind, name in (('gt', 'mean'), ('lq', 'real')):
+        for path in (pairs / kind).iterdir():
+            shutil.copy(path, folder / f'{path.stem}_{name}.png')
+    return folder

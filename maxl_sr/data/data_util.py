@@ -25,7 +25,7 @@ def read_image(client: FileClient, path: str, client_key: str) -> np.ndarray:
     try:
         return imfrombytes(client.get(path, client_key), float32=True)
     except Exception as error:
-        raise UserError(f'cannot read the image {path}') from error
+        raise UserError(f'cannot read the image {path}: {" ".join(str(error).split())}') from error
 
 
 def check_backend(where: str, section: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Several paired data sets at once, sampled without bias."""
 
+import random
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
@@ -17,12 +18,14 @@ SET_KEYS = ('dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'meta_i
 class MixedPairedDataset(Dataset):
     """BasicSR's ``PairedImageDataset`` for one or several sets, each of which is drawn equally often whatever its size.
 
-    Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and those of a smaller one as
-    often as it takes. Items are those of ``PairedImageDataset``, in the order of their names.
+    Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and draws as many from each of
+    the others, all its images with the same probability. Items are those of ``PairedImageDataset``, in the order of
+    their names.
 
     Options:
-        sets: List of sections with the options of ``PairedImageDataset`` (``dataroot_gt``, ``dataroot_lq``,
-            ``io_backend``, ``filename_tmpl``, ``meta_info_file``); without it these stand in the section itself.
+        sets: In training: list of sections with the options of ``PairedImageDataset`` (``dataroot_gt``,
+            ``dataroot_lq``, ``io_backend``, ``filename_tmpl``, ``meta_info_file``). Otherwise the keys of the one set
+            stand in the section itself.
         center_crop: Size of the central crop of the input in validation and test; default the whole image.
         gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR.
 
@@ -35,6 +38,8 @@ class MixedPairedDataset(Dataset):
         common = [*LOADER_KEYS, *AUGMENT_KEYS, 'center_crop']
         several = 'sets' in opt
         check_keys(where, opt, [*common, 'sets'] if several else [*common, *SET_KEYS])
+        if several and opt['phase'] != 'train':
+            raise UserError(f'{where}: sets are for training; call the data sets {opt["phase"]}_1, {opt["phase"]}_2, …')
         if several and not (isinstance(opt['sets'], list) and opt['sets']):
             raise UserError(f"{where}: sets must be a list of sections, not {opt['sets']!r}")
         for key in AUGMENT_KEYS if opt['phase'] == 'train' else ():
@@ -62,7 +67,8 @@ class MixedPairedDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pairs = self.sets[index % len(self.sets)]
-        number = index // len(self.sets) % len(pairs)
+        largest = len(self) // len(self.sets)
+        number = index // len(self.sets) if len(pairs) == largest else random.randrange(len(pairs))
         try:
             item = pairs[number]
         except Exception:

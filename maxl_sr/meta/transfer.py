@@ -35,10 +35,12 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
             weights; none reaches the mask).
 
     Raises:
-        ValueError: An argument is none of its choices.
+        ValueError: An argument is none of its choices, or `steps` is below 1.
     """
     if meta_gradient not in META_GRADIENTS:
         raise ValueError(f'meta_gradient must be one of {", ".join(META_GRADIENTS)}, not {meta_gradient!r}')
+    if steps < 1:
+        raise ValueError(f'steps must be at least 1, not {steps}')
     features = BoundNet(net, y).forward_features(y) if params == 'heads' else None
     losses = []
     for index in range(len(y)):

@@ -4,10 +4,12 @@ import csv
 import os
 import tempfile
 import time
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import path as osp
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,15 @@ from torch import Tensor, nn
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import Objective, Task, adapt
-from maxl_sr.utils.options import Adapt, build_checked, parse
+from maxl_sr.utils.options import Adapt, build_checked, check_keys, parse
 
 BEFORE = '_before'
+TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
+              'aux_opt')
+# The last row is what BasicSR puts there itself
+PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_network_m', 'param_key_m',
+             'strict_load_m', 'resume_state', 'ignore_resume_networks',
+             'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
 def check_objective(where: str, opt: Any) -> None:
@@ -59,10 +67,13 @@ class AdaptiveModel(SRModel):
     clamped 8-bit images. The trained weights are never changed. Without ``val: adapt`` testing is that of ``SRModel``.
     """
 
+    train_keys: tuple[str, ...] = ()  # of the section train, beside those that the models share
+
     def __init__(self, opt: dict[str, Any]) -> None:
         self.net_m: nn.Module | None = None
         self.optimizer_m: torch.optim.Optimizer | None = None
         self.adapt_opt: Adapt | None = None
+        self._rows: list[dict[str, Any]] | None = None  # of the CSV, while a validation is running
         self.check_options(opt)
         super().__init__(opt)
         if not self.is_train:
@@ -80,14 +91,19 @@ class AdaptiveModel(SRModel):
         Raises:
             UserError: A key is unknown or missing, or a value has the wrong type or is out of range.
         """
-        if opt['num_gpu'] > 1 and not opt['dist']:
-            raise UserError(f"num_gpu: {opt['num_gpu']} needs one process a GPU: torchrun … --launcher pytorch")
+        if opt['is_train'] and opt['num_gpu'] > 1 and not opt['dist']:
+            raise UserError(f"num_gpu: {opt['num_gpu']} GPUs need one process each: torchrun … --launcher pytorch")
+        check_keys('val', opt.get('val') or {}, ('val_freq', 'save_img', 'suffix', 'pbar', 'adapt', 'metrics'))
+        check_keys('path', opt['path'], PATH_KEYS)
         section = (opt.get('val') or {}).get('adapt')
         if section is not None and (aux_opt := parse(Adapt, section, 'val: adapt').aux_opt) is not None:
             check_objective('val: adapt: aux_opt', aux_opt)
         if not opt['is_train']:
             return
         train_opt = opt['train']
+        check_keys('train', train_opt, (*TRAIN_KEYS, *cls.train_keys))
+        if train_opt.get('pixel_opt') is None:
+            raise UserError("train: key 'pixel_opt' is missing")
         if train_opt.get('aux_opt') is not None:
             check_objective('train: aux_opt', train_opt['aux_opt'])
         if opt.get('network_m') is not None:
@@ -163,13 +179,16 @@ class AdaptiveModel(SRModel):
         value = torch.stack([loss.detach().sum(), *(grad.abs().sum() for grad in grads)]).sum()
         if torch.isfinite(value):
             return
-        folder = self.opt['path']['training_states']
-        states = [int(name[:-6]) for name in os.listdir(folder) if name.endswith('.state')]
-        kept = f'the last good checkpoint is {osp.join(folder, f"{max(states)}.state")}' if states else \
-            'no checkpoint had been saved yet'
-        raise UserError(f'iteration {current_iter}: the {what} is {value.item()}, training stops; {kept}')
+        raise UserError(f'iteration {current_iter}: the {what} is {value.item()}, training stops; {self._last_good()}')
+
+    def _last_good(self) -> str:
+        states = [path for path in Path(self.opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
+        if not states:
+            return 'no checkpoint had been saved yet'
+        return f'the last good checkpoint is {max(states, key=lambda path: int(path.stem))}'
 
     def feed_data(self, data: dict[str, Any]) -> None:
+        self.__dict__.pop('gt', None)  # of an image before, where this one has none
         super().feed_data(data)
         self.image_name = osp.splitext(osp.basename(data['lq_path'][0]))[0] if 'lq_path' in data else ''
 
@@ -208,7 +227,8 @@ class AdaptiveModel(SRModel):
             visuals['before'] = self.before.cpu()
             if self.mask is not None:
                 visuals['mask'] = self.mask.cpu()
-            self._record(visuals)
+            if self._rows is not None:
+                self._record(visuals, self._rows)
         return visuals
 
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
@@ -218,11 +238,12 @@ class AdaptiveModel(SRModel):
         self._dataset_name = dataloader.dataset.opt['name']
         self._current_iter = current_iter
         self._save_img = save_img
-        self._rows: list[dict[str, Any]] = []
+        rows = self._rows = []
         # BasicSR saves the result alone; _record saves it beside the other images.
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img=False)
+        self._rows = None
         if not self.is_train:
-            self._write_csv()
+            self._write_csv(rows)
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
         super()._initialize_best_metric_results(dataset_name)
@@ -232,23 +253,22 @@ class AdaptiveModel(SRModel):
                 record.setdefault(name + BEFORE, dict(record[name]))
                 self.metric_results.setdefault(name + BEFORE, 0)
 
-    def _record(self, visuals: OrderedDict[str, Tensor]) -> None:
+    def _record(self, visuals: OrderedDict[str, Tensor], rows: list[dict[str, Any]]) -> None:
         """Add one image to the metrics before adaptation and to the table, and save its pictures."""
         kinds = {'noisy': 'lq', 'before': 'before', 'after': 'result', 'gt': 'gt', 'mask': 'mask'}
         images = {kind: tensor2img([visuals[key]]) for kind, key in kinds.items() if key in visuals}
         row: dict[str, Any] = {'image': self.image_name}
-        metrics = self.opt['val'].get('metrics') or {}
-        if 'gt' in images:
-            for name, opt in metrics.items():
-                if images['noisy'].shape == images['gt'].shape:
-                    row[f'{name}_noisy'] = calculate_metric({'img': images['noisy'], 'img2': images['gt']}, opt)
-                before = calculate_metric({'img': images['before'], 'img2': images['gt']}, opt)
-                self.metric_results[name + BEFORE] += before
-                row[f'{name}{BEFORE}'] = before
-                for step, image in enumerate(self.after_step, start=1):
-                    row[f'{name}_step{step}'] = calculate_metric({'img': image, 'img2': images['gt']}, opt)
+        against = {'img2': images['gt']} if 'gt' in images else {}
+        for name, opt in (self.opt['val'].get('metrics') or {}).items():
+            figures = {BEFORE: images['before']}
+            if 'gt' not in images or images['noisy'].shape == images['gt'].shape:
+                figures = {'_noisy': images['noisy'], **figures}
+            figures |= {f'_step{step}': image for step, image in enumerate(self.after_step, start=1)}
+            for column, image in figures.items():
+                row[name + column] = calculate_metric({'img': image, **against}, opt)
+            self.metric_results[name + BEFORE] += row[name + BEFORE]
         row['seconds'] = self.seconds
-        self._rows.append(row)
+        rows.append(row)
         if self._save_img:
             root = self.opt['path']['visualization']
             if self.is_train:
@@ -259,14 +279,13 @@ class AdaptiveModel(SRModel):
             for kind, image in images.items():
                 imwrite(image, f'{stem}_{kind}.png')
 
-    def _write_csv(self) -> None:
-        folder = self.opt['path']['results_root']
-        with tempfile.NamedTemporaryFile('w', dir=folder, suffix='.csv', delete=False, newline='') as file:
-            writer = csv.DictWriter(file, fieldnames=list(self._rows[0]))
+    def _write_csv(self, rows: list[dict[str, Any]]) -> None:
+        path = osp.join(self.opt['path']['results_root'], f'{self._dataset_name}.csv')
+        with open(f'{path}.partial', 'w', newline='') as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
-            writer.writerows(self._rows)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, osp.join(folder, f'{self._dataset_name}.csv'))
+            writer.writerows(rows)
+        os.replace(f'{path}.partial', path)
 
     @contextmanager
     def _whole_files(self, key: str) -> Iterator[None]:
@@ -279,6 +298,8 @@ class AdaptiveModel(SRModel):
             finally:
                 self.opt['path'][key] = final
             for name in os.listdir(partial):
+                if not zipfile.is_zipfile(osp.join(partial, name)):  # BasicSR goes on when it cannot write
+                    raise UserError(f'cannot write {osp.join(final, name)} (is the disk full?); {self._last_good()}')
                 os.replace(osp.join(partial, name), osp.join(final, name))
 
     @master_only

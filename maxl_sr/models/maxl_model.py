@@ -24,6 +24,8 @@ class MAXLModel(AdaptiveModel):
     the plain auxiliary loss; without ``aux_opt`` with L_pri alone.
     """
 
+    train_keys = ('alternate_every', 'mask_opt')
+
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
         super().check_options(opt)

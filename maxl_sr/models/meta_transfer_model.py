@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from maxl_sr.meta import transfer_loss
@@ -32,7 +33,8 @@ class MetaTransferModel(AdaptiveModel):
     def optimize_parameters(self, current_iter: int) -> None:
         mask = None if self.net_m is None else self.net_m(self.lq)
         if self.objective is None:
-            loss = self.cri_pix(self.net_g(self.lq), self.gt) * len(self.lq)
+            pairs = zip(self.net_g(self.lq).split(1), self.gt.split(1))
+            loss = torch.stack([self.cri_pix(restored, clean) for restored, clean in pairs]).sum()
         else:
             inner = self.inner
             loss = transfer_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask, steps=inner.steps,

@@ -122,12 +122,8 @@ def _convert(where: str, value: Any, hint: Any) -> Any:
     if hint in (int, float):
         return _number(where, value, hint)
     if get_origin(hint) is Literal:
-        if value is False and 'no' in get_args(hint):  # YAML 1.1 reads no as false
-            value = 'no'
         if value not in get_args(hint):
             raise UserError(f'{where} must be one of {", ".join(get_args(hint))}, not {value!r}')
-    elif hint is bool and not isinstance(value, bool):
-        raise UserError(f'{where} must be true or false, not {value!r}')
     elif hint == tuple[float, float]:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise UserError(f'{where} must be a pair of numbers, not {value!r}')
@@ -143,8 +139,7 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
     """Return the section `where` of an option file as an instance of the dataclass `cls`.
 
     Raises:
-        UserError: `given` is no section, has an unknown key, lacks one without default, or a value has the wrong
-            type or is out of range.
+        UserError: `given` is no section, has an unknown key, or a value has the wrong type or is out of range.
     """
     if not isinstance(given, Mapping):
         raise UserError(f'{where} must be a section, not {given!r}')
@@ -154,8 +149,6 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
     values: dict[str, Any] = {}
     for name, f in fields.items():
         if name not in given:
-            if f.default is dataclasses.MISSING:
-                raise UserError(f"{where}: key '{name}' is missing")
             continue
         value = given[name]
         optional = type(None) in get_args(hints[name])
@@ -179,7 +172,7 @@ def _rate(default: float) -> Any:
     return field(default=default, metadata={'low': 0, 'strict': True})
 
 
-def _count(default: Any = dataclasses.MISSING) -> Any:
+def _count(default: int) -> Any:
     return field(default=default, metadata={'low': 1})
 
 
