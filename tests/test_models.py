@@ -1,6 +1,9 @@
 """Both models through BasicSR's own pipelines: training, checkpoints, meta-test, figures before and after."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import basicsr.models
 import cv2
@@ -65,6 +68,10 @@ def test_train_and_test(model, make_pairs, run, tmp_path):
     log = next((tmp_path / 'results/tiny_test').glob('*.log')).read_text()
     mean = np.mean([float(row['psnr_before']) for row in rows])
     assert f'# psnr_before: {mean:.4f}' in log and '# psnr: ' in log
+    script = Path(__file__).resolve().parents[1] / 'scripts/table.py'
+    table = subprocess.run([sys.executable, script, 'results/tiny_test'], cwd=tmp_path, text=True, capture_output=True,
+                           check=True).stdout.splitlines()
+    assert len(table) == 3 and table[2].startswith('| tiny (3) | tiny_test | ') and f' | {mean:.2f} / ' in table[2]
 
 
 def test_tensorboard_and_best_record_get_both_figures(make_pairs, run, tmp_path):
