@@ -113,9 +113,8 @@ def _check_training(opt: dict[str, Any]) -> None:
     check_keys('train: scheduler', arguments, inspect.signature(SCHEDULERS[scheduler['type']]).parameters)
     with _telling('train: scheduler'):
         SCHEDULERS[scheduler['type']](optimizer, **arguments)
-    for key in ('pixel_opt', 'aux_opt', 'mask_opt'):
-        if train.get(key) is not None:
-            build_checked(f'train: {key}', train[key])
+    if train.get('pixel_opt') is not None:
+        build_checked('train: pixel_opt', train['pixel_opt'])
 
 
 def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.optim.Optimizer:
@@ -129,6 +128,15 @@ def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.opti
         return kind(parameters, lr, **arguments)
 
 
+def _load(where: str, path: str) -> Any:
+    if not osp.isfile(path):
+        raise UserError(f'{where}: there is no file {path}')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
+
+
 def _check_resume(opt: dict[str, Any]) -> int | None:
     """Return the iteration from which the training will be resumed; None where it begins anew."""
     path = opt['path'].get('resume_state')
@@ -139,12 +147,7 @@ def _check_resume(opt: dict[str, Any]) -> int | None:
         path = osp.join(folder, f'{max(saved)}.state') if saved else None
     if not path:
         return None
-    if not osp.isfile(path):
-        raise UserError(f'path: resume_state: there is no file {path}')
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise UserError(f'path: resume_state: {path} is no file of torch, or not a whole one') from error
+    state = _load('path: resume_state', path)
     if not isinstance(state, Mapping) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
         raise UserError(f'path: resume_state: {path} is no training state')
     optimizers = sum(key.startswith('optim_') for key in opt['train'])
@@ -195,12 +198,7 @@ def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> None:
 
 
 def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None, strict: bool) -> None:
-    if not osp.isfile(path):
-        raise UserError(f'{where}: there is no file {path}')
-    try:
-        weights = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
+    weights = _load(where, path)
     if param_key is not None and isinstance(weights, Mapping):
         key = param_key if param_key in weights else 'params'  # BasicSR falls back to params
         if key not in weights:

@@ -72,7 +72,7 @@ class MixedPairedDataset(Dataset):
         try:
             item = pairs[number]
         except Exception:
-            for key in ('gt', 'lq'):  # name the file, where one of the two is the reason
+            for key in ('gt', 'lq') if pairs.file_client else ():  # name the file, where one of the two is the reason
                 read_image(pairs.file_client, pairs.paths[number][f'{key}_path'], key)
             raise
         if self.opt['phase'] != 'train' and self.center_crop is not None:

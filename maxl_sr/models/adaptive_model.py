@@ -207,13 +207,16 @@ class AdaptiveModel(SRModel):
             self.before = task.restored(task.weights)
             self.after_step: list[np.ndarray] = []
             start = self._now()
-            for weights, _ in adapt(task, opt.steps, opt.lr, opt.optimizer):
-                if not self.is_train:  # the picture of every step is not a part of the method, nor of its time
+            for step, (weights, _) in enumerate(adapt(task, opt.steps, opt.lr, opt.optimizer), start=1):
+                # The pictures of the steps on the way are not a part of the method, nor of its time
+                if not self.is_train and step < opt.steps:
                     self.seconds += self._now() - start
                     self.after_step.append(tensor2img([task.restored(weights)]))
                     start = self._now()
             self.output = task.restored(weights)
             self.seconds += self._now() - start
+            if not self.is_train:
+                self.after_step.append(tensor2img([self.output]))
 
     def _now(self) -> float:
         if self.device.type == 'cuda':
