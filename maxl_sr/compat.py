@@ -4,6 +4,7 @@ Imported before anything else of the package. Every patch tests for the fault fi
 mended is left as it is: by the error itself, or by the call in its source that causes it.
 """
 
+import atexit
 import functools
 import importlib.util
 import inspect
@@ -44,6 +45,7 @@ import basicsr.models.base_model as base_model  # noqa: E402
 import basicsr.train as basicsr_train  # noqa: E402
 import basicsr.utils.dist_util as dist_util  # noqa: E402
 import basicsr.utils.file_client as file_client  # noqa: E402
+import basicsr.utils.options as basicsr_options  # noqa: E402
 
 
 def _calls(function: Callable[..., Any], text: str) -> bool:
@@ -76,6 +78,25 @@ def _patch_resume() -> None:
             return original(opt)
 
     basicsr_train.load_resume_state = load_resume_state
+
+
+def _leave_process_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _patch_leaving() -> None:
+    """Nothing leaves the process group: a process that ends with gloo's threads running is now and then aborted."""
+    original = dist_util.init_dist
+    if 'destroy_process_group' in inspect.getsource(basicsr_train):
+        return
+
+    @functools.wraps(original)
+    def init_dist(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        atexit.register(_leave_process_group)
+
+    basicsr_options.init_dist = init_dist
 
 
 def _patch_init_dist() -> None:
@@ -136,4 +157,5 @@ def _patch_lmdb() -> None:
 _patch_lmdb()
 _patch_resume()
 _patch_init_dist()
+_patch_leaving()
 _patch_model_to_device()

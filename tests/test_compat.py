@@ -1,5 +1,6 @@
 """BasicSR on a machine without a GPU: what the compat layer patches, and what it leaves alone."""
 
+import os
 import subprocess
 import sys
 import types
@@ -8,6 +9,7 @@ import basicsr.models.base_model as base_model
 import basicsr.train as basicsr_train
 import basicsr.utils.dist_util as dist_util
 import basicsr.utils.file_client as file_client
+import basicsr.utils.options as basicsr_options
 import torch
 import yaml
 from conftest import train_options
@@ -40,6 +42,23 @@ def test_a_fixed_basicsr_is_left_alone(monkeypatch):
     assert dist_util._init_dist_pytorch is fixed_init
     assert FixedModel.model_to_device is method
     assert file_client.LmdbBackend.__init__ is backend
+
+
+def test_a_basicsr_that_leaves_its_process_group_is_left_alone(monkeypatch):
+    original = basicsr_options.init_dist
+    monkeypatch.setattr(compat.inspect, 'getsource', lambda module: 'torch.distributed.destroy_process_group()')
+    compat._patch_leaving()
+    assert basicsr_options.init_dist is original
+
+
+def test_a_process_leaves_its_process_group(tmp_path):
+    (tmp_path / 'script.py').write_text('import atexit, torch\n'
+                                        'atexit.register(lambda: print("in it:", torch.distributed.is_initialized()))\n'
+                                        'import maxl_sr\nfrom basicsr.utils.options import init_dist\n'
+                                        'init_dist("pytorch")\nassert torch.distributed.is_initialized()\n')
+    env = {**os.environ, 'RANK': '0', 'WORLD_SIZE': '1', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '29713'}
+    done = subprocess.run([sys.executable, 'script.py'], cwd=tmp_path, env=env, text=True, capture_output=True)
+    assert done.returncode == 0 and 'in it: False' in done.stdout, done.stderr[-2000:]
 
 
 def test_an_existing_functional_tensor_is_left_alone(monkeypatch):
