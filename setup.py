@@ -18,12 +18,14 @@ setup(
     package_dir={'maxl_sr.options': 'options'},
     package_data={'maxl_sr.options': ['*/*.yml']},
     install_requires=[
-        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'tqdm',
+        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
+        'tqdm',
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
     extras_require={
-        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-tqdm', 'setuptools', 'wheel'],
+        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools', 'wheel'],
         'demo': ['scikit-image'],
+        'benchmark': ['matplotlib', 'higher', 'torchopt'],
     },
     classifiers=[
         'Programming Language :: Python :: 3.10',

@@ -54,13 +54,13 @@ def preflight(opt: dict[str, Any]) -> None:
     if opt['is_train']:
         _check_training(opt)
     _check_validation(opt)
+    resumed = _check_resume(opt) if opt['is_train'] else None
+    for name in [key for key in opt if key.startswith('network_') and opt[key] is not None]:
+        _check_network(opt, name, resumed)
     if hasattr(model, 'check_options'):
         model.check_options(opt)
     elif (opt.get('val') or {}).get('adapt') is not None:
         raise UserError(f"val: adapt: a {opt['model_type']} does not adapt; use MAXLModel or MetaTransferModel")
-    resumed = _check_resume(opt) if opt['is_train'] else None
-    for name in [key for key in opt if key.startswith('network_') and opt[key] is not None]:
-        _check_network(opt, name, resumed)
     for name, section in opt['datasets'].items():
         known = ('train', 'val') if opt['is_train'] else ('test', 'val')
         if section['phase'] not in known:

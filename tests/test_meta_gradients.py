@@ -7,10 +7,14 @@ from torch.func import functional_call
 
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
+from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
-from maxl_sr.meta import maxl_loss, transfer_loss
+from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
+from maxl_sr.meta.convolution import DirectDoubleBackward
+from maxl_sr.meta.samples import sum_over_samples
 
 LR, LAMBDA_IN = 0.05, 2.0
+EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]
 
 
 class Problem:
@@ -47,7 +51,16 @@ def naive_outputs(net, weights, y):
     return restored, call('aux_head', torch.cat([restored, residual], 1))
 
 
-def naive_transfer(problem, steps, params, mask=None):
+def naive_objective(problem, weights, y, mask):
+    """L_aux of the whole network, written out: the paper's, or the blind spot."""
+    if isinstance(problem.objective, BlindSpotLoss):
+        hidden, blind = hide_pixels(y, problem.objective.ratio)
+        error = (naive_outputs(problem.net, weights, hidden)[0] - y).abs() * mask * blind
+        return error.sum() / (3 * blind.sum())
+    return ((naive_outputs(problem.net, weights, y)[1] - y).abs() * mask).mean()
+
+
+def naive_transfer(problem, steps, params, mask=None, rates=None):
     """Algorithm 2 unrolled, the whole network in every inner step, one sample after the other."""
     total = 0
     for i in range(len(problem.y)):
@@ -55,20 +68,20 @@ def naive_transfer(problem, steps, params, mask=None):
         own = problem.mask_net(y) if mask is None else mask[i:i + 1]
         weights = dict(problem.net.named_parameters())
         moving = [n for n in weights if params == 'all' or n.startswith(('primary_head', 'aux_head'))]
-        for _ in range(steps):
-            loss = LAMBDA_IN * ((naive_outputs(problem.net, weights, y)[1] - y).abs() * own).mean()
+        for k in range(steps):
+            loss = LAMBDA_IN * naive_objective(problem, weights, y, own)
             grads = torch.autograd.grad(loss, [weights[n] for n in moving], create_graph=True, allow_unused=True)
             for n, g in zip(moving, grads):
                 if g is not None:
-                    weights[n] = weights[n] - LR * g
+                    weights[n] = weights[n] - (LR if rates is None else rates[k][n]) * g
         total = total + (naive_outputs(problem.net, weights, y)[0] - x).abs().mean()
     return total
 
 
-def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None):
+def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=LR):
     return transfer_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x,
-                         problem.mask_net(problem.y) if mask is None else mask, steps=steps, lr=LR,
-                         loss_weight=LAMBDA_IN, params=params, meta_gradient=meta_gradient)
+                         problem.mask_net(problem.y) if mask is None else mask, steps=steps, lr=rates,
+                         loss_weight=LAMBDA_IN, params=params, meta_gradient=meta_gradient, samples=samples)
 
 
 def naive_maxl(problem, lr=LR, mask=None):
@@ -99,17 +112,138 @@ def assert_close(ours, reference, names, tolerance):
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('params', ['heads', 'all'])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2)])
 @pytest.mark.parametrize('steps', [1, 3, 5])
-def test_transfer_equals_unrolled_autograd(arch, params, steps):
+def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     problem = Problem(arch)
+    problem.objective = objective
     names, weights = zip(*problem.named())
-    ours, naive = ours_transfer(problem, steps, params), naive_transfer(problem, steps, params)
-    torch.testing.assert_close(ours, naive, rtol=1e-12, atol=0)
+    naive = naive_transfer(problem, steps, params)
     reference = gradients(naive, weights)
-    assert_close(gradients(ours, weights), reference, names, 1e-9)
+    for meta_gradient, samples in EXACT:
+        ours = ours_transfer(problem, steps, params, meta_gradient, samples=samples)
+        torch.testing.assert_close(ours, naive, rtol=1e-12, atol=0)
+        assert_close(gradients(ours, weights), reference, names, 1e-9)
     reached = {name.split('.')[0] for name, g in zip(names, reference) if g.norm() > 0}
-    if arch is MultiTaskNet:  # in the parallel network L_aux does not reach what L_pri reads, when heads adapt
+    if arch is MultiTaskNet and isinstance(objective, MaskedReconstructionLoss):
+        # in the parallel network L_aux does not reach what L_pri reads, when heads adapt
         assert reached == {'body', 'primary_head', 'aux_head', 'mask'}
+
+
+@pytest.mark.parametrize('meta_gradient, samples', EXACT)
+def test_transfer_in_float32(meta_gradient, samples):
+    problem = Problem()
+    names, weights = zip(*problem.named())
+    reference = gradients(naive_transfer(problem, 3, 'heads'), weights)
+    for module in (problem.net, problem.mask_net):
+        module.float()
+    problem.y, problem.x = problem.y.float(), problem.x.float()
+    weights = problem.weights()
+    ours = gradients(ours_transfer(problem, 3, 'heads', meta_gradient, samples=samples), weights)
+    assert_close([g.double() for g in ours], reference, names, 1e-5)
+
+
+@pytest.mark.parametrize('meta_gradient, samples', EXACT)
+@pytest.mark.parametrize('learn_lr, per_step', [('tensor', False), ('tensor', True), ('parameter', False),
+                                                ('parameter', True)])
+@pytest.mark.parametrize('params', ['heads', 'all'])
+def test_learned_rates_equal_unrolled_autograd(meta_gradient, samples, learn_lr, per_step, params):
+    problem = Problem()
+    rates = InnerRates(adaptable_weights(problem.net, params), LR, learn_lr, 3 if per_step else 1)
+    with torch.no_grad():
+        for number, rate in enumerate(rates.parameters()):
+            rate += 0.3 * torch.randn(rate.shape, generator=torch.Generator().manual_seed(number), dtype=rate.dtype)
+    names, weights = zip(*problem.named(), *rates.named_parameters())
+    reference = gradients(naive_transfer(problem, 3, params, rates=rates(3)), weights)
+    ours = ours_transfer(problem, 3, params, meta_gradient, samples=samples, rates=rates(3))
+    assert_close(gradients(ours, weights), reference, names, 1e-9)
+    assert all(g.norm() > 0 for n, g in zip(names, reference) if 'log_rates' in n)
+
+
+def test_weights_of_the_heads_that_do_not_adapt_get_their_gradient():
+    class Tail(MultiTaskNet):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.gain = torch.nn.Parameter(torch.tensor(0.9))
+
+        def forward_primary(self, features, x):
+            return x + self.gain * self.primary_head(features)
+
+        def forward_heads(self, features, x):
+            restored = self.forward_primary(features, x)
+            return restored, self._reconstruct(features, restored, restored - x)
+
+    problem = Problem(Tail)
+    gain = problem.net.gain
+    for meta_gradient, samples in EXACT:
+        def loss(meta_gradient=meta_gradient, samples=samples):
+            return ours_transfer(problem, 3, 'heads', meta_gradient, samples=samples)
+        numeric, (direction, ) = finite_difference(loss, [gain])
+        assert (gradients(loss(), [gain])[0] * direction).item() == pytest.approx(numeric, rel=1e-5)
+
+
+def test_replay_passes_gradcheck():
+    torch.manual_seed(0)
+    weights = {'a': torch.rand(3, 4, dtype=torch.float64), 'b': torch.rand(4, dtype=torch.float64)}
+    x = torch.rand(5, 3, dtype=torch.float64)
+    rates = [{'a': torch.tensor(0.1 * k, dtype=torch.float64), 'b': torch.rand(4, dtype=torch.float64)} for k in (1, 2)]
+
+    def loss(weights, inputs):
+        return (inputs[0] @ weights['a']).sin().mul(weights['b'].exp()).square().mean()
+
+    def adapted(a, b, x, *flat):
+        own = iter(flat)
+        return tuple(replay(loss, {'a': a, 'b': b}, (x, None), [{n: next(own) for n in rate} for rate in rates]).values())
+
+    leaves = [t.clone().requires_grad_() for t in (*weights.values(), x, *(r for rate in rates for r in rate.values()))]
+    assert torch.autograd.gradcheck(adapted, leaves)
+
+
+def test_sum_over_samples_passes_gradcheck():
+    torch.manual_seed(0)
+    leaves = [torch.rand(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, ), (4, 3), (4, 2))]
+
+    def loss(shared, sample):
+        assert sample[1] is None
+        return (shared[0] * sample[0]).sin().sum() * sample[2].prod()
+
+    assert torch.autograd.gradcheck(lambda w, a, b: sum_over_samples(loss, (w, ), (a, None, b)), leaves)
+
+
+@pytest.mark.parametrize('stride, padding, dilation, kernel', [(1, 1, 1, 3), (2, 1, 1, 3), (1, 2, 2, 3), (1, 0, 1, 1)])
+@pytest.mark.parametrize('bias', [False, True])
+def test_direct_double_backward_passes_gradcheck(stride, padding, dilation, kernel, bias):
+    torch.manual_seed(0)
+    shapes = [(2, 2, 6, 7), (3, 2, kernel, kernel), (3, )]
+    leaves = [torch.rand(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def convolution(x, w, b):
+        with DirectDoubleBackward():
+            return F.conv2d(x, w, b if bias else None, stride, padding, dilation)
+
+    assert torch.equal(convolution(*leaves), F.conv2d(*leaves[:2], leaves[2] if bias else None, stride, padding, dilation))
+    leaves = leaves if bias else [*leaves[:2], leaves[2].detach()]
+    assert torch.autograd.gradcheck(convolution, leaves)
+    assert torch.autograd.gradgradcheck(convolution, leaves)
+
+
+def test_direct_double_backward_leaves_other_convolutions_alone():
+    x, w = torch.rand(1, 4, 5, 5), torch.rand(4, 1, 3, 3)
+    with DirectDoubleBackward():
+        torch.testing.assert_close(F.conv2d(x, w, groups=4, padding='same'), F.conv2d(x, w, groups=4, padding=1))
+
+
+def test_stored_bytes_grow_with_steps_and_image():
+    problem = Problem()
+    mask = problem.mask_net(problem.y)
+
+    def measure(steps, size):
+        return stored_bytes(problem.net, problem.objective, problem.y[..., :size], mask[..., :size], steps=steps)
+
+    assert measure(2, 10) == 2 * measure(1, 10)
+    assert 1.3 < measure(1, 10) / measure(1, 5) < 2.1
+    # at least each convolution of the heads keeps its input and the gradient at its output
+    assert measure(1, 10) > 2 * 2 * 9 * 10 * 8 * (6 + 6 + 6 + 6 + 6 + 6)
 
 
 def finite_difference(loss, weights, step=1e-6):
@@ -152,10 +286,11 @@ def test_first_order_is_the_gradient_at_the_adapted_weights():
                 adapted[n] = (adapted[n] - LR * g).detach().requires_grad_()
         outer = (naive_outputs(problem.net, adapted, y)[0] - x).abs().mean()
         total = [t + g for t, g in zip(total, gradients(outer, list(adapted.values())))]
-    ours = ours_transfer(problem, 3, 'heads', 'first_order')
-    assert_close(gradients(ours, list(names.values())), total, names, 1e-9)
-    assert all((g == 0).all() for g in gradients(ours_transfer(problem, 3, 'heads', 'first_order'),
-                                                 list(problem.mask_net.parameters())))
+    for samples in ('one_by_one', 'together'):
+        ours = ours_transfer(problem, 3, 'heads', 'first_order', samples=samples)
+        assert_close(gradients(ours, list(names.values())), total, names, 1e-9)
+        ours = ours_transfer(problem, 3, 'heads', 'first_order', samples=samples)
+        assert all((g == 0).all() for g in gradients(ours, list(problem.mask_net.parameters())))
 
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
@@ -185,16 +320,32 @@ def test_maxl_leaves_the_multi_task_network_without_gradient():
 def test_collapsed_masks_are_finite(value):
     problem = Problem()
     mask = torch.full((2, 1, 9, 11), value, dtype=torch.float64, requires_grad=True)
-    for ours, naive in ((ours_transfer(problem, 3, 'heads', mask=mask), naive_transfer(problem, 3, 'heads', mask)),
+    for ours, naive in (*((ours_transfer(problem, 3, 'heads', *mode, mask=mask), naive_transfer(problem, 3, 'heads', mask))
+                          for mode in (['stored'], ['replay'])),
                         (ours_maxl(problem, mask=mask), naive_maxl(problem, mask=mask))):
         got, = gradients(ours, [mask])
         assert torch.isfinite(ours) and torch.isfinite(got).all() and got.abs().sum() > 0
         torch.testing.assert_close(got, *gradients(naive, [mask]), rtol=1e-9, atol=1e-14)
 
 
-def test_the_body_runs_once_a_step_when_heads_adapt():
+@pytest.mark.parametrize('meta_gradient, samples', EXACT)
+def test_the_body_runs_once_a_step_when_heads_adapt(meta_gradient, samples):
     problem = Problem()
     calls = []
     problem.net.body.register_forward_hook(lambda *args: calls.append(1))
-    ours_transfer(problem, 5, 'heads')
+    ours_transfer(problem, 5, 'heads', meta_gradient, samples=samples).backward()
     assert len(calls) == 1
+
+
+def test_wrong_choices_are_refused():
+    problem = Problem()
+    with pytest.raises(ValueError, match="meta_gradient must be one of stored, replay, first_order, not 'replayed'"):
+        ours_transfer(problem, 1, 'heads', 'replayed')
+    with pytest.raises(ValueError, match="samples must be one of one_by_one, together, not 'all'"):
+        ours_transfer(problem, 1, 'heads', samples='all')
+    with pytest.raises(ValueError, match='steps must be at least 1, not 0'):
+        ours_transfer(problem, 0, 'heads')
+    with pytest.raises(ValueError, match='rates of 2 steps, but steps is 3'):
+        ours_transfer(problem, 3, 'heads', rates=InnerRates(adaptable_weights(problem.net, 'heads'), LR)(2))
+    with pytest.raises(ValueError, match="learn_lr must be 'tensor' or 'parameter', not 'no'"):
+        InnerRates({}, LR, 'no')

@@ -1,23 +1,54 @@
 """Algorithm 2 of arXiv 2207.02066: meta-transfer learning."""
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from maxl_sr.meta.adapt import Task, inner_loop
-from maxl_sr.meta.bound import BoundNet
+from maxl_sr.meta.adapt import inner_loop
+from maxl_sr.meta.bound import Weights
+from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.rates import Rates, fixed_rates
+from maxl_sr.meta.replay import replay
+from maxl_sr.meta.samples import one_for_each, sum_over_samples, together
+from maxl_sr.meta.task import Inputs, Task
 
-META_GRADIENTS = ('stored', 'first_order')
+META_GRADIENTS = ('stored', 'replay', 'first_order')
+SAMPLES = ('one_by_one', 'together')
+Loss = Callable[[Weights, Inputs], Tensor]
+
+
+def adapted_weights(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates, meta_gradient: str) -> Weights:
+    """Return ``θ'_K`` of the inner loop on ``loss(weights, inputs)``, with its meta-gradient.
+
+    Args:
+        loss: The scalar inner loss.
+        weights: θ'_0.
+        inputs: What else the loss depends on.
+        rates: α of every step.
+        meta_gradient: 'stored' (exact, keeps the graphs of the K steps), 'replay' (exact, keeps the K weights and
+            computes each step again on the way back) or 'first_order' (the identity from θ'_0 to θ'_K).
+
+    Raises:
+        ValueError: `meta_gradient` is none of these.
+    """
+    if meta_gradient not in META_GRADIENTS:
+        raise ValueError(f'meta_gradient must be one of {", ".join(META_GRADIENTS)}, not {meta_gradient!r}')
+    if meta_gradient == 'replay':
+        return replay(loss, weights, inputs, rates)
+    steps = inner_loop(lambda at: loss(at, inputs), weights, rates, meta_gradient == 'stored')
+    return deque(steps, maxlen=1).pop()[0]
 
 
 def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Tensor, Tensor], Tensor], y: Tensor,
-                  x: Tensor, mask: Tensor | None, *, steps: int, lr: float, loss_weight: float = 1.0,
-                  params: str = 'heads', meta_gradient: str = 'stored') -> Tensor:
+                  x: Tensor, mask: Tensor | None, *, steps: int, lr: float | Rates, loss_weight: float = 1.0,
+                  params: str = 'heads', meta_gradient: str = 'stored', samples: str = 'one_by_one') -> Tensor:
     """Return the outer loss ``Σ_samples L_pri(θ_body, θ'_K)``, whose backward pass goes through the inner steps.
 
-    For every sample ``θ'_0 = θ`` and ``θ'_k = θ'_{k−1} − lr · loss_weight · ∇θ' L_aux(θ'_{k−1})``. The features of the
+    For every sample ``θ'_0 = θ`` and ``θ'_k = θ'_{k−1} − α_k · loss_weight · ∇θ' L_aux(θ'_{k−1})``. The features of the
     body do not depend on θ' when the heads alone adapt: they are computed once, for the whole batch, as is the mask.
 
     Args:
@@ -28,25 +59,76 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         x: Clean images of the size of the restored ones.
         mask: ``g(y)``, ``(B, 1, H, W)``, with its graph; or None.
         steps: Number of inner steps K.
-        lr: Inner rate α.
+        lr: Inner rate α, or the rates of every step by the name of the weight; these get a gradient, too, if they are
+            tensors that want one.
         loss_weight: λ_in.
         params: What adapts: 'heads' or 'all'.
-        meta_gradient: 'stored' (exact, keeps the graphs of the K steps) or 'first_order' (the gradient at the adapted
-            weights; none reaches the mask).
+        meta_gradient: 'stored', 'replay' or 'first_order', see :func:`adapted_weights`.
+        samples: 'one_by_one' (the graph of one sample at a time) or 'together' (few large kernels, for a GPU).
 
     Raises:
         ValueError: An argument is none of its choices, or `steps` is below 1.
     """
-    if meta_gradient not in META_GRADIENTS:
-        raise ValueError(f'meta_gradient must be one of {", ".join(META_GRADIENTS)}, not {meta_gradient!r}')
+    if samples not in SAMPLES:
+        raise ValueError(f'samples must be one of {", ".join(SAMPLES)}, not {samples!r}')
     if steps < 1:
         raise ValueError(f'steps must be at least 1, not {steps}')
-    features = BoundNet(net, y).forward_features(y) if params == 'heads' else None
-    losses = []
-    for index in range(len(y)):
-        sample = slice(index, index + 1)
-        task = Task(net, objective, y[sample], None if mask is None else mask[sample], params,
-                    None if features is None else features[sample])
-        *_, (weights, _) = inner_loop(task.objective, task.weights, steps, lr * loss_weight, meta_gradient == 'stored')
-        losses.append(pixel_loss(task.restored(weights), x[sample]))
-    return torch.stack(losses).sum()
+    task = Task(net, objective, y, mask, params)
+    rates = lr if isinstance(lr, list) else fixed_rates(task.weights, lr, steps)
+    if len(rates) != steps:
+        raise ValueError(f'there are rates of {len(rates)} steps, but steps is {steps}')
+    # Weights that do not adapt, for a network whose heads read them: they get their gradient, too
+    fixed = {name: weight for name, weight in net.named_parameters() if name not in task.weights}
+    count = len(task.inputs)
+
+    def split(inputs: Inputs) -> tuple[Inputs, Weights]:
+        return inputs[:count], {name: weight for name, weight in zip(fixed, inputs[count:]) if weight is not None}
+
+    if samples == 'together':
+        def of_all(weights: Weights, inputs: Inputs) -> Tensor:
+            batch, rest = split(inputs)
+            return together(lambda own, sample: loss_weight * task.loss(rest | own, sample), weights, batch).sum()
+
+        weights = adapted_weights(of_all, one_for_each(task.weights, len(y)), (*task.inputs, *fixed.values()), rates,
+                                  meta_gradient)
+        restored = together(task.restored, weights, task.inputs)
+        return torch.stack([pixel_loss(own, clean) for own, clean in zip(restored, x.split(1))]).sum()
+
+    def inner(weights: Weights, inputs: Inputs) -> Tensor:
+        sample, rest = split(inputs)
+        return loss_weight * task.loss(rest | weights, sample)
+
+    def of_one(shared: tuple[Tensor, ...], sample: Inputs) -> Tensor:
+        own = iter(shared)
+        weights = {name: next(own) for name in task.weights}
+        rest = {name: next(own) for name in fixed}
+        of_steps: Rates = [{name: next(own) if isinstance(rate, Tensor) else rate for name, rate in of_step.items()}
+                           for of_step in rates]
+        *inputs, clean = sample
+        assert clean is not None
+        with DirectDoubleBackward() if meta_gradient == 'stored' else nullcontext():
+            adapted = adapted_weights(inner, weights, (*inputs, *rest.values()), of_steps, meta_gradient)
+        return pixel_loss(task.restored(rest | adapted, tuple(inputs)), clean)
+
+    learned = [rate for of_step in rates for rate in of_step.values() if isinstance(rate, Tensor)]
+    return sum_over_samples(of_one, (*task.weights.values(), *fixed.values(), *learned), (*task.inputs, x))
+
+
+def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None, *, steps: int,
+                 params: str = 'heads') -> int:
+    """Return the bytes that 'stored' keeps of `steps` inner steps on the images `y`, from the graph of one of them."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.no_grad():
+        task = Task(net, objective, y, mask, params)
+    inputs = tuple(tensor if tensor is None else tensor.detach().requires_grad_() for tensor in task.inputs)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), DirectDoubleBackward():
+        loss = task.loss(task.weights, inputs)
+        graph = torch.autograd.grad(loss, list(task.weights.values()), create_graph=True, allow_unused=True)
+    del graph
+    return steps * sum(kept.values())

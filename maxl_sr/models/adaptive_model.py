@@ -6,7 +6,7 @@ import tempfile
 import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import path as osp
 from pathlib import Path
@@ -18,17 +18,24 @@ from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta import Objective, Task, adapt
-from maxl_sr.utils.options import Adapt, build_checked, check_keys, parse
+from maxl_sr.meta import InnerRates, Objective, Task, adapt
+from maxl_sr.meta.rates import Rates
+from maxl_sr.models.outer_step import Losses, OuterStep
+from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
+from maxl_sr.utils.machine import keep_freed_memory, memory_format
+from maxl_sr.utils.options import Adapt, Precision, build_checked, check_keys, parse
 
 BEFORE = '_before'
+DEFAULT_LR = 1e-5  # of meta-test, the paper's
+RATES_KEY = 'inner_rates'  # beside params in net_g_*.pth
 TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
-              'aux_opt')
+              'aux_opt', 'autocast', 'cuda_graph')
 # The last row is what BasicSR puts there itself
 PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_network_m', 'param_key_m',
              'strict_load_m', 'resume_state', 'ignore_resume_networks',
@@ -43,6 +50,16 @@ def check_objective(where: str, opt: Any) -> None:
     """
     if not isinstance(build_checked(where, opt), Objective):
         raise UserError(f"{where}: {opt['type']} is no inner objective: it lacks prepare and loss")
+
+
+def saved_rates(path: str | None) -> InnerRates | None:
+    """Return the learned inner rates that a checkpoint of the multi-task network holds, if it does."""
+    if path is None:
+        return None
+    saved = torch.load(path, map_location='cpu')
+    if RATES_KEY not in saved:
+        return None
+    return InnerRates.from_state_dict(saved[RATES_KEY])
 
 
 @contextmanager
@@ -72,17 +89,26 @@ class AdaptiveModel(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.net_m: nn.Module | None = None
         self.optimizer_m: torch.optim.Optimizer | None = None
+        self.inner_rates: InnerRates | None = None
         self.adapt_opt: Adapt | None = None
         self._rows: list[dict[str, Any]] | None = None  # of the CSV, while a validation is running
+        self._shard: Shard | None = None  # while several processes validate
         self.check_options(opt)
+        if opt['num_gpu'] == 0:
+            keep_freed_memory()
         super().__init__(opt)
         if not self.is_train:
             self._init_mask_network()
+            self.inner_rates = saved_rates(opt['path'].get('pretrain_network_g'))
         section = (opt.get('val') or {}).get('adapt')
         if section is not None:
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
             aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
+            if self.inner_rates is not None:
+                self.inner_rates.to(self.device)
+            rate = 'as learned' if self.inner_rates is not None and self.adapt_opt.lr is None else self._test_rates()
+            get_root_logger().info(f'Adaptation at test time: inner rate {rate}')
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
@@ -96,12 +122,25 @@ class AdaptiveModel(SRModel):
         check_keys('val', opt.get('val') or {}, ('val_freq', 'save_img', 'suffix', 'pbar', 'adapt', 'metrics'))
         check_keys('path', opt['path'], PATH_KEYS)
         section = (opt.get('val') or {}).get('adapt')
-        if section is not None and (aux_opt := parse(Adapt, section, 'val: adapt').aux_opt) is not None:
-            check_objective('val: adapt: aux_opt', aux_opt)
+        if section is not None:
+            adapt_opt = parse(Adapt, section, 'val: adapt')
+            if adapt_opt.aux_opt is not None:
+                check_objective('val: adapt: aux_opt', adapt_opt.aux_opt)
+            learned = cls._params_of_learned_rates(opt)
+            if learned is not None and adapt_opt.lr is None:
+                if adapt_opt.optimizer != 'sgd':
+                    raise UserError(f'val: adapt: the learned rates are those of optimizer: sgd; give a lr for '
+                                    f'{adapt_opt.optimizer}')
+                if adapt_opt.params != learned:
+                    raise UserError(f'val: adapt: the learned rates are those of params: {learned}; give a lr for '
+                                    f'{adapt_opt.params}')
         if not opt['is_train']:
             return
         train_opt = opt['train']
         check_keys('train', train_opt, (*TRAIN_KEYS, *cls.train_keys))
+        parse(Precision, {'autocast': train_opt.get('autocast', 'no')}, 'train')
+        if not isinstance(train_opt.get('cuda_graph', True), bool):
+            raise UserError(f"train: cuda_graph must be true or false, not {train_opt['cuda_graph']!r}")
         if train_opt.get('pixel_opt') is None:
             raise UserError("train: key 'pixel_opt' is missing")
         if train_opt.get('aux_opt') is not None:
@@ -111,6 +150,12 @@ class AdaptiveModel(SRModel):
                 raise UserError('network_m is given, but train: aux_opt is missing: no loss would use the mask')
             if not train_opt.get('optim_m'):
                 raise UserError('network_m is given, but train: optim_m is missing')
+
+    @classmethod
+    def _params_of_learned_rates(cls, opt: dict[str, Any]) -> str | None:
+        """What the learned inner rates are for, 'heads' or 'all'; None where the options lead to none."""
+        rates = None if opt['is_train'] else saved_rates(opt['path'].get('pretrain_network_g'))
+        return None if rates is None else rates.params()
 
     def _init_mask_network(self) -> None:
         if self.opt.get('network_m') is None:
@@ -128,6 +173,10 @@ class AdaptiveModel(SRModel):
             self.net_m.train()
         aux_opt = self.opt['train'].get('aux_opt')
         self.objective = build_loss(aux_opt).to(self.device) if aux_opt else None
+        train_opt = self.opt['train']
+        self._autocast = parse(Precision, {'autocast': train_opt.get('autocast', 'no')}, 'train').autocast == 'bf16'
+        # Gradients of several processes meet on the host between backward pass and optimiser
+        self._capture = self.device.type == 'cuda' and not self.opt['dist'] and train_opt.get('cuda_graph', True)
         super().init_training_settings()
 
     def setup_optimizers(self) -> None:
@@ -144,42 +193,72 @@ class AdaptiveModel(SRModel):
         There is no ``DistributedDataParallel``: it does not see ``autograd.grad``. The outer gradients are reduced by
         :meth:`reduce_gradients`.
         """
-        net = net.to(self.device)
+        net = net.to(self.device).to(memory_format=memory_format(self.device))
         if self.opt['dist']:
-            for tensor in net.state_dict().values():
-                torch.distributed.broadcast(tensor, src=0)
+            broadcast(list(net.state_dict().values()))
         return net
 
     def reduce_tensors(self, tensors: list[Tensor], mean: bool = True) -> None:
         """Replace the tensors by their mean (or sum) over all processes, in place."""
-        if not self.opt['dist'] or not tensors:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        torch.distributed.all_reduce(flat)
-        if mean:
-            flat /= self.opt['world_size']
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
-            tensor.copy_(part.view_as(tensor))
+        if self.opt['dist']:
+            all_reduce(tensors, mean)
 
-    def reduce_gradients(self, net: nn.Module, mean: bool = True) -> None:
-        """Replace the gradients of `net` by their mean (or sum) over all processes."""
-        self.reduce_tensors([weight.grad for weight in net.parameters() if weight.grad is not None], mean)
+    def reduce_gradients(self, *nets: nn.Module | None, mean: bool = True) -> None:
+        """Replace the gradients of the networks by their mean (or sum) over all processes."""
+        self.reduce_tensors([grad for grad in self._gradients(*nets)], mean)
 
-    def check_finite(self, loss: Tensor, current_iter: int, *nets: nn.Module | None) -> None:
-        """Stop the training before a loss or a gradient of `nets` that is not finite reaches the weights.
+    @staticmethod
+    def _gradients(*nets: nn.Module | None) -> list[Tensor]:
+        return [weight.grad for net in nets if net is not None for weight in net.parameters()
+                if weight.grad is not None]
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the networks compute in training (``train: autocast``)."""
+        # Without the cache: it holds the low-precision copies of weights, which change within a step
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False)
+
+    def mask_with_graph(self) -> Tensor | None:
+        """Return the mask of the images, whose activations are computed again on the way back.
+
+        Kept, they would lie in memory through all of an outer step.
+        """
+        if self.net_m is None:
+            return None
+        return checkpoint(self.net_m, self.lq, use_reentrant=False, preserve_rng_state=False)
+
+    def outer_step(self, gradients: Callable[[], Losses], nets: list[nn.Module | None],
+                   optimizers: list[torch.optim.Optimizer]) -> OuterStep:
+        """Return the iteration that leaves the gradients of `nets`, then steps their `optimizers`."""
+
+        def of_images(lq: Tensor, gt: Tensor) -> Losses:
+            self.lq, self.gt = lq, gt
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            return gradients()
+
+        def update() -> None:
+            for optimizer in optimizers:
+                optimizer.step()
+            if self.ema_decay > 0 and self.net_g in nets:
+                self.model_ema(decay=self.ema_decay)
+
+        return OuterStep(of_images, lambda losses: self.check_finite(losses, *nets), update, optimizers, self._capture)
+
+    def check_finite(self, losses: Losses, *nets: nn.Module | None) -> None:
+        """Stop the training before a loss or a gradient of `nets` that is not finite is saved.
 
         After the reduction of the gradients: then all processes stop together.
 
         Raises:
             UserError: The loss or a gradient is infinite or NaN; the message names the last good checkpoint.
         """
-        grads = [weight.grad for net in nets if net is not None for weight in net.parameters()
-                 if weight.grad is not None]
-        what = 'loss' if not torch.isfinite(loss).all() else 'gradient'
-        value = torch.stack([loss.detach().sum(), *(grad.abs().sum() for grad in grads)]).sum()
+        loss = torch.stack([value.detach().sum() for value in losses.values()]).sum()
+        value = torch.stack([loss, *(grad.abs().sum() for grad in self._gradients(*nets))]).sum()
         if torch.isfinite(value):
             return
-        raise UserError(f'iteration {current_iter}: the {what} is {value.item()}, training stops; {self._last_good()}')
+        what = 'gradient' if torch.isfinite(loss) else 'loss'
+        raise UserError(f'iteration {self.current_iter}: the {what} is {value.item()}, training stops; '
+                        f'{self._last_good()}')
 
     def _last_good(self) -> str:
         states = [path for path in Path(self.opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
@@ -190,6 +269,7 @@ class AdaptiveModel(SRModel):
     def feed_data(self, data: dict[str, Any]) -> None:
         self.__dict__.pop('gt', None)  # of an image before, where this one has none
         super().feed_data(data)
+        self.lq = self.lq.contiguous(memory_format=memory_format(self.device))
         self.image_name = osp.splitext(osp.basename(data['lq_path'][0]))[0] if 'lq_path' in data else ''
 
     def test(self) -> None:
@@ -207,7 +287,7 @@ class AdaptiveModel(SRModel):
             self.before = task.restored(task.weights)
             self.after_step: list[np.ndarray] = []
             start = self._now()
-            for step, (weights, _) in enumerate(adapt(task, opt.steps, opt.lr, opt.optimizer), start=1):
+            for step, (weights, _) in enumerate(adapt(task, opt.steps, self._test_rates(), opt.optimizer), start=1):
                 # The pictures of the steps on the way are not a part of the method, nor of its time
                 if not self.is_train and step < opt.steps:
                     self.seconds += self._now() - start
@@ -217,6 +297,12 @@ class AdaptiveModel(SRModel):
             self.seconds += self._now() - start
             if not self.is_train:
                 self.after_step.append(tensor2img([self.output]))
+
+    def _test_rates(self) -> float | Rates:
+        assert self.adapt_opt is not None
+        if self.inner_rates is not None and self.adapt_opt.lr is None:
+            return self.inner_rates(self.adapt_opt.steps)
+        return self.adapt_opt.lr or DEFAULT_LR
 
     def _now(self) -> float:
         if self.device.type == 'cuda':
@@ -234,6 +320,20 @@ class AdaptiveModel(SRModel):
                 self._record(visuals, self._rows)
         return visuals
 
+    def dist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """Validate a share of the images in each process, and report on all of them in the first one."""
+        torch.distributed.barrier()  # the first process has made the folders
+        self._shard = Shard(dataloader, self.opt['rank'], self.opt['world_size'])
+        try:
+            self.nondist_validation(self._shard.loader, current_iter, tb_logger, save_img)
+        finally:
+            self._shard = None
+
+    def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int | str) -> None:
+        if self._shard is not None:
+            self.metric_results[metric] = val = self._shard.mean(val, self.device)
+        super()._update_best_metric_result(dataset_name, metric, val, current_iter)
+
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         if self.adapt_opt is None:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
@@ -245,7 +345,9 @@ class AdaptiveModel(SRModel):
         # BasicSR saves the result alone; _record saves it beside the other images.
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img=False)
         self._rows = None
-        if not self.is_train:
+        if self._shard is not None:
+            rows = self._shard.gather(rows)
+        if not self.is_train and self.opt['rank'] == 0:
             self._write_csv(rows)
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
@@ -307,6 +409,9 @@ class AdaptiveModel(SRModel):
 
     @master_only
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
+        if net_label == 'net_g' and self.inner_rates is not None:
+            nets, keys = (item if isinstance(item, list) else [item] for item in (net, param_key))
+            net, param_key = [*nets, self.inner_rates], [*keys, RATES_KEY]
         with self._whole_files('models'):
             super().save_network(net, net_label, current_iter, param_key)
 
@@ -314,6 +419,12 @@ class AdaptiveModel(SRModel):
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         with self._whole_files('training_states'):
             super().save_training_state(epoch, current_iter)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        super().resume_training(resume_state)
+        for optimizer in self.optimizers:  # a CUDA graph sets it; the training may go on without
+            for group in optimizer.param_groups:
+                group['capturable'] = False
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save ``net_g_*.pth``, ``net_m_*.pth`` and, last, the training state that names them."""

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch import Tensor
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
+from maxl_sr.models.outer_step import Losses
 from maxl_sr.utils.options import VirtualStep, build_checked, check_count, parse
 
 
@@ -51,38 +51,41 @@ class MAXLModel(AdaptiveModel):
             warnings.filterwarnings('ignore', 'Detected call of `lr_scheduler.step')
             super().update_learning_rate(current_iter, warmup_iter)
 
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        self._multi_task_step = self.outer_step(self._multi_task_gradients, [self.net_g], [self.optimizer_g])
+        if self.optimizer_m is not None:
+            self._mask_step = self.outer_step(self._mask_gradients, [self.net_m], [self.optimizer_m])
+
     def optimize_parameters(self, current_iter: int) -> None:
-        if self.net_m is not None and (current_iter - 1) // self.opt['train']['alternate_every'] % 2:
-            losses = self._train_mask_network(current_iter)
-        else:
-            losses = self._train_multi_task_network(current_iter)
+        self.current_iter = current_iter
+        meta = self.net_m is not None and (current_iter - 1) // self.opt['train']['alternate_every'] % 2
+        losses = (self._mask_step if meta else self._multi_task_step)(self.lq, self.gt)
         self.log_dict = self.reduce_loss_dict(losses)
 
-    def _train_multi_task_network(self, current_iter: int) -> OrderedDict[str, Tensor]:
-        mask = None if self.net_m is None else self.net_m(self.lq).detach()
-        l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask)
-        loss = l_pix + l_aux
-        self.optimizer_g.zero_grad()
-        loss.backward()
+    def _multi_task_gradients(self) -> Losses:
+        """Leave the gradient of loop (a)."""
+        with self.autocast():
+            mask = None
+            if self.net_m is not None:
+                with torch.no_grad():
+                    mask = self.net_m(self.lq)
+            l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask)
+        (l_pix + l_aux).backward()
         self.reduce_gradients(self.net_g)
-        self.check_finite(loss, current_iter, self.net_g)
-        self.optimizer_g.step()
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
         return OrderedDict(l_pix=l_pix.detach(), l_aux=l_aux.detach())
 
-    def _train_mask_network(self, current_iter: int) -> OrderedDict[str, Tensor]:
-        assert self.net_m is not None and self.optimizer_m is not None and self.objective is not None
-        mask = self.net_m(self.lq)
-        losses = OrderedDict(l_pix_virtual=maxl_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask,
-                                                     lr=self.virtual_step.lr, average=self.reduce_tensors))
-        if self.cri_mask is not None:
-            losses['l_mask'] = self.cri_mask(mask, self.lq)
-        loss = torch.stack(list(losses.values())).sum()
-        self.optimizer_m.zero_grad()
-        loss.backward()
+    def _mask_gradients(self) -> Losses:
+        """Leave the gradient of loop (b)."""
+        assert self.objective is not None
+        with self.autocast():
+            mask = self.mask_with_graph()
+            assert mask is not None
+            losses = OrderedDict(l_pix_virtual=maxl_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt,
+                                                         mask, lr=self.virtual_step.lr, average=self.reduce_tensors))
+            if self.cri_mask is not None:
+                losses['l_mask'] = self.cri_mask(mask, self.lq)
+        torch.stack(list(losses.values())).sum().backward()
         self.reduce_gradients(self.net_m)
-        self.check_finite(loss, current_iter, self.net_m)
-        self.optimizer_m.step()
         losses['mask_mean'] = mask.mean()
         return OrderedDict((name, value.detach()) for name, value in losses.items())

@@ -121,7 +121,11 @@ def _number(where: str, value: Any, kind: type) -> Any:
 def _convert(where: str, value: Any, hint: Any) -> Any:
     if hint in (int, float):
         return _number(where, value, hint)
+    if hint is bool and not isinstance(value, bool):
+        raise UserError(f'{where} must be true or false, not {value!r}')
     if get_origin(hint) is Literal:
+        if value is False and 'no' in get_args(hint):  # how YAML 1.1 reads no
+            value = 'no'
         if value not in get_args(hint):
             raise UserError(f'{where} must be one of {", ".join(get_args(hint))}, not {value!r}')
     elif hint == tuple[float, float]:
@@ -168,12 +172,19 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
     return cls(**values)
 
 
-def _rate(default: float) -> Any:
+def _rate(default: float | None) -> Any:
     return field(default=default, metadata={'low': 0, 'strict': True})
 
 
 def _count(default: int) -> Any:
     return field(default=default, metadata={'low': 1})
+
+
+@dataclass(frozen=True)
+class Precision:
+    """``train: autocast``: the type in which the networks compute, float32 ('no') or bfloat16 where torch allows it."""
+
+    autocast: Literal['no', 'bf16'] = 'no'
 
 
 @dataclass(frozen=True)
@@ -191,15 +202,21 @@ class InnerLoop:
     lr: float = _rate(5e-5)
     loss_weight: float = _rate(10.0)
     params: Literal['heads', 'all'] = 'heads'
-    meta_gradient: Literal['stored', 'first_order'] = 'stored'
+    meta_gradient: Literal['auto', 'stored', 'replay', 'first_order'] = 'auto'
+    learn_lr: Literal['no', 'tensor', 'parameter'] = 'no'
+    per_step: bool = False
+    samples: Literal['one_by_one', 'together'] = 'one_by_one'
 
 
 @dataclass(frozen=True)
 class Adapt:
-    """``val: adapt``: adaptation at test time; without ``aux_opt`` that of ``train``, or the masked reconstruction."""
+    """``val: adapt``: adaptation at test time.
+
+    Without ``aux_opt`` that of ``train``, or the masked reconstruction; without ``lr`` the learned rates, or 1e-5.
+    """
 
     steps: int = _count(5)
-    lr: float = _rate(1e-5)
+    lr: float | None = _rate(None)
     params: Literal['heads', 'all'] = 'heads'
     optimizer: Literal['sgd', 'adam'] = 'sgd'
     aux_opt: dict[str, Any] | None = None

@@ -1,0 +1,94 @@
+"""Blind-spot objective: predict pixels that the network has not seen (Noise2Void, arXiv 1811.10980)."""
+
+import functools
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.meta import BoundNet
+from maxl_sr.meta.objective import Heads
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(height: int, width: int, ratio: float, radius: int, seed: int, device: torch.device) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    count = max(round(ratio * height * width), 1)
+    replaced = torch.randperm(height * width, generator=generator)[:count]
+    side = 2 * radius + 1
+    window = torch.randint(side * side - 1, (count, ), generator=generator)
+    window += window >= side * side // 2  # the pixel itself is no neighbour
+
+    def neighbour(position: Tensor, shift: Tensor, size: int) -> Tensor:
+        inside = (position + shift >= 0) & (position + shift < size)
+        return torch.where(inside, position + shift, position - shift).clamp(0, size - 1)
+
+    rows = neighbour(replaced // width, window // side - radius, height)
+    columns = neighbour(replaced % width, window % side - radius, width)
+    source = torch.arange(height * width)
+    source[replaced] = rows * width + columns
+    blind = torch.zeros(height * width)
+    blind[replaced] = 1
+    return source.to(device), blind.view(1, 1, height, width).to(device)
+
+
+def hide_pixels(y: Tensor, ratio: float = 0.05, radius: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return `y` with some pixels replaced by random neighbours, and where: ``(B, 1, H, W)``, 1 at these pixels.
+
+    The same pixels, from the seed and the size alone, in every image of a batch and in every call; at least one.
+
+    Args:
+        y: Images ``(B, C, H, W)``.
+        ratio: Share of the pixels, in (0, 1].
+        radius: Neighbours are at most so many pixels away in each direction.
+        seed: Another seed, other pixels.
+    """
+    height, width = y.shape[-2:]
+    source, blind = _pattern(height, width, ratio, radius, seed, y.device)
+    return y.flatten(2)[..., source].view(y.shape), blind.to(y.dtype).expand(len(y), -1, -1, -1)
+
+
+@LOSS_REGISTRY.register()
+class BlindSpotLoss(nn.Module):
+    """Inner objective ``loss_weight · mean |x̂(ỹ) − y| ⊙ M`` over the pixels that :func:`hide_pixels` replaced in ỹ.
+
+    A network that does not see a pixel cannot reproduce its noise, so what it predicts there is compared with the
+    noisy pixel itself (arXiv 1811.10980). The mean is over the replaced pixels, whatever the mask.
+
+    Args:
+        loss_weight: Factor.
+        criterion: 'l1', 'l2' or 'charbonnier'.
+        ratio: Share of the pixels that are replaced, in (0, 1].
+        radius: How far away the neighbours are that replace them, in pixels.
+        seed: Seed of the choice.
+
+    Raises:
+        ValueError: An argument is none of its choices or out of range.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: float = 0.05, radius: int = 2,
+                 seed: int = 0) -> None:
+        super().__init__()
+        check_choice('criterion', criterion, CRITERIA)
+        if not 0 < ratio <= 1:
+            raise ValueError(f'ratio must be greater than 0 and at most 1, not {ratio!r}')
+        if type(radius) is not int or radius < 1:
+            raise ValueError(f'radius must be an integer of at least 1, not {radius!r}')
+        self.loss_weight, self.criterion = loss_weight, criterion
+        self.ratio, self.radius, self.seed = ratio, radius, seed
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return (features of ỹ, ỹ, y, where pixels were replaced)."""
+        hidden, blind = hide_pixels(y, self.ratio, self.radius, self.seed)
+        return net.forward_features(hidden), hidden, y, blind
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the loss between the image restored from ỹ and y at the replaced pixels."""
+        features, hidden, y, blind = prepared
+        pixels = blind.shape[-2] * blind.shape[-1]
+        replaced = max(round(self.ratio * pixels), 1)
+        weight = blind if mask is None else blind * mask
+        mean = masked_reconstruction_loss(heads(features, hidden)[0], y, weight, self.criterion)
+        return self.loss_weight * mean * (pixels / replaced)

@@ -1,0 +1,78 @@
+"""Inner rates α: one number, or learned, for every tensor or every parameter, the same in all steps or not."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from maxl_sr.meta.bound import Weights
+from maxl_sr.meta.task import HEADS
+
+LEARN_LR = ('no', 'tensor', 'parameter')
+Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
+
+
+def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:
+    """Return the same rate `lr` for all `weights` and steps."""
+    of_step: dict[str, Tensor | float] = dict.fromkeys(weights, lr)
+    return steps * [of_step]
+
+
+class InnerRates(nn.Module):
+    """Learned inner rates ``α = exp(ρ)`` with the parameters ρ, so that a rate stays positive.
+
+    The gradient into α of step k is ``−⟨v, ∇θ' L(θ'_{k−1})⟩`` with v the gradient at ``θ'_k``: each of the exact
+    meta-gradients has it at hand.
+
+    Args:
+        weights: The weights that adapt, by name.
+        lr: Rate to begin with.
+        learn_lr: 'tensor' (one rate for each of the weights) or 'parameter' (one for each of their elements).
+        steps: Number of steps that have rates of their own; later steps use the last ones.
+
+    Raises:
+        ValueError: `learn_lr` is neither, or `lr` or `steps` is not positive.
+    """
+
+    def __init__(self, weights: Weights, lr: float, learn_lr: str = 'tensor', steps: int = 1) -> None:
+        super().__init__()
+        if learn_lr not in LEARN_LR[1:]:
+            raise ValueError(f"learn_lr must be 'tensor' or 'parameter', not {learn_lr!r}")
+        if not lr > 0 or steps < 1:
+            raise ValueError(f'lr ({lr}) and steps ({steps}) must be positive')
+        self.log_rates = nn.ParameterDict()
+        for name, weight in weights.items():
+            shape = weight.shape if learn_lr == 'parameter' else ()
+            start = torch.full((steps, *shape), math.log(lr), dtype=weight.dtype, device=weight.device)
+            self.log_rates[self._key(name)] = nn.Parameter(start)
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name.replace('.', '/')  # a dot would be a level of the state dict
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'InnerRates':
+        """Return the rates that ``state_dict()`` has described."""
+        rates = cls({}, 1.0)
+        for key, value in state.items():
+            rates.log_rates[key.removeprefix('log_rates.')] = nn.Parameter(value.clone())
+        return rates
+
+    def names(self) -> set[str]:
+        """Return the names of the weights that have a rate."""
+        return {key.replace('/', '.') for key in self.log_rates}
+
+    def params(self) -> str:
+        """Return what has rates: 'heads', or 'all' weights."""
+        return 'heads' if all(name.startswith(HEADS) for name in self.names()) else 'all'
+
+    def kind(self) -> tuple[str, str, int]:
+        """Return what has rates ('heads', 'all'), what shares one ('tensor', 'parameter'), and for how many steps."""
+        rate = next(iter(self.log_rates.values()))
+        return self.params(), 'tensor' if rate.dim() == 1 else 'parameter', len(rate)
+
+    def forward(self, steps: int) -> Rates:
+        """Return the rates of `steps` steps, differentiable in the parameters."""
+        rates = {key.replace('/', '.'): log_rate.exp() for key, log_rate in self.log_rates.items()}
+        return [{name: rate[min(step, len(rate) - 1)] for name, rate in rates.items()} for step in range(steps)]

@@ -1,0 +1,75 @@
+"""The inner problem: what adapting means for given images, as functions of the adapted weights."""
+
+from torch import Tensor, nn
+
+from maxl_sr.meta.bound import BoundNet, Weights
+from maxl_sr.meta.objective import Objective
+
+HEADS = ('primary_head.', 'aux_head.')
+Inputs = tuple[Tensor | None, ...]
+
+
+def adaptable_weights(net: nn.Module, params: str) -> Weights:
+    """Return the weights that the inner loop changes, by name: those of the heads ('heads') or all ('all')."""
+    if params not in ('heads', 'all'):
+        raise ValueError(f"params must be 'heads' or 'all', not {params!r}")
+    prefixes = HEADS if params == 'heads' else ''
+    return {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
+
+
+class Task:
+    """Objective and restored image of one image, or of a batch that shares its weights, at any adapted weights.
+
+    With ``params='heads'`` whatever depends on the body alone, the features above all, is computed here, once.
+
+    Args:
+        net: Multi-task network; it is not changed.
+        objective: The self-supervised objective.
+        y: Images ``(B, C, H, W)`` in [0, 1].
+        mask: Mask ``(B, 1, H, W)`` of the objective, or None.
+        params: 'heads' or 'all'.
+
+    Attributes:
+        weights: The weights that adapt, as the network has them.
+        inputs: All else that the objective and the restored image depend on; each with the images as its first
+            dimension.
+    """
+
+    def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,
+                 params: str = 'heads') -> None:
+        self.weights = adaptable_weights(net, params)
+        self._net, self._objective, self._params = net, objective, params
+        if params == 'heads':
+            frozen = BoundNet(net, y)
+            features = frozen.forward_features(y)
+            prepared = objective.prepare(frozen, y)
+            # Features that the objective uses as they are stay one tensor: its gradient is added up once
+            self._shared = next((i for i, tensor in enumerate(prepared) if tensor is features), None)
+            self.inputs: Inputs = (mask, y, None if self._shared is not None else features, *prepared)
+        else:
+            self.inputs = (mask, y)
+
+    def loss(self, weights: Weights, inputs: Inputs) -> Tensor:
+        """Return the scalar objective at `weights`, with `inputs` in place of the task's own."""
+        mask, y, features, prepared = self._unpack(inputs)
+        net = BoundNet(self._net, y, weights, features)
+        if self._params == 'all':
+            prepared = self._objective.prepare(net, y)
+        return self._objective.loss(net.forward_heads, prepared, mask)
+
+    def objective(self, weights: Weights) -> Tensor:
+        """Return the scalar objective at `weights`."""
+        return self.loss(weights, self.inputs)
+
+    def restored(self, weights: Weights, inputs: Inputs | None = None) -> Tensor:
+        """Return the restored images ``(B, C, H, W)`` at `weights`."""
+        _, y, features, _ = self._unpack(self.inputs if inputs is None else inputs)
+        return BoundNet(self._net, y, weights, features).restored()
+
+    def _unpack(self, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor | None, tuple[Tensor, ...]]:
+        mask, y, *rest = inputs
+        assert y is not None
+        if self._params == 'all':
+            return mask, y, None, ()
+        prepared = tuple(tensor for tensor in rest[1:] if tensor is not None)
+        return mask, y, rest[0] if self._shared is None else prepared[self._shared], prepared

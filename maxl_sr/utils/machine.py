@@ -1,0 +1,37 @@
+"""What the program chooses for the machine it runs on."""
+
+import ctypes
+import functools
+import os
+import sys
+
+import psutil
+import torch
+
+# mallopt's parameters (glibc, malloc.h)
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let glibc keep what torch frees on a CPU, instead of giving it back and faulting it in again at every operation.
+
+    Returns whether it did: not where the user has chosen by ``MALLOC_…`` or another allocator is at work.
+    """
+    chosen = any(name.startswith('MALLOC_') or name == 'LD_PRELOAD' for name in os.environ)
+    if chosen or not sys.platform.startswith('linux'):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    return mallopt is not None and bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the memory format in which convolutions of few channels are fastest: channels last on a CPU."""
+    return torch.channels_last if device.type == 'cpu' else torch.contiguous_format
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on the device."""
+    if device.type == 'cuda':
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
