@@ -193,7 +193,8 @@ def test_replay_passes_gradcheck():
 
     def adapted(a, b, x, *flat):
         own = iter(flat)
-        return tuple(replay(loss, {'a': a, 'b': b}, (x, None), [{n: next(own) for n in rate} for rate in rates]).values())
+        of_steps = [{name: next(own) for name in rate} for rate in rates]
+        return tuple(replay(loss, {'a': a, 'b': b}, (x, None), of_steps).values())
 
     leaves = [t.clone().requires_grad_() for t in (*weights.values(), x, *(r for rate in rates for r in rate.values()))]
     assert torch.autograd.gradcheck(adapted, leaves)
@@ -221,7 +222,8 @@ def test_direct_double_backward_passes_gradcheck(stride, padding, dilation, kern
         with DirectDoubleBackward():
             return F.conv2d(x, w, b if bias else None, stride, padding, dilation)
 
-    assert torch.equal(convolution(*leaves), F.conv2d(*leaves[:2], leaves[2] if bias else None, stride, padding, dilation))
+    plain = F.conv2d(*leaves[:2], leaves[2] if bias else None, stride, padding, dilation)
+    assert torch.equal(convolution(*leaves), plain)
     leaves = leaves if bias else [*leaves[:2], leaves[2].detach()]
     assert torch.autograd.gradcheck(convolution, leaves)
     assert torch.autograd.gradgradcheck(convolution, leaves)
@@ -320,8 +322,8 @@ def test_maxl_leaves_the_multi_task_network_without_gradient():
 def test_collapsed_masks_are_finite(value):
     problem = Problem()
     mask = torch.full((2, 1, 9, 11), value, dtype=torch.float64, requires_grad=True)
-    for ours, naive in (*((ours_transfer(problem, 3, 'heads', *mode, mask=mask), naive_transfer(problem, 3, 'heads', mask))
-                          for mode in (['stored'], ['replay'])),
+    for ours, naive in ((ours_transfer(problem, 3, 'heads', mask=mask), naive_transfer(problem, 3, 'heads', mask)),
+                        (ours_transfer(problem, 3, 'heads', 'replay', mask), naive_transfer(problem, 3, 'heads', mask)),
                         (ours_maxl(problem, mask=mask), naive_maxl(problem, mask=mask))):
         got, = gradients(ours, [mask])
         assert torch.isfinite(ours) and torch.isfinite(got).all() and got.abs().sum() > 0

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import basicsr.models
@@ -15,12 +16,16 @@ from conftest import test_options as options_for_test
 from conftest import train_options
 
 from maxl_sr.errors import UserError
+from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+from maxl_sr.meta import Task, adapt
+from maxl_sr.models.adaptive_model import saved_rates
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
 
 
 def build(opt, tmp_path, is_train=True):
     """The model of an option dictionary, without BasicSR's pipeline around it."""
+    opt = deepcopy(opt)  # BasicSR pops from it
     opt.update(is_train=is_train, dist=False, rank=0, world_size=1)
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path), visualization=str(tmp_path / 'pictures'),
                        results_root=str(tmp_path))
@@ -280,6 +285,107 @@ def test_plain_fine_tuning_sums_over_the_samples(make_pairs, tmp_path):
     built.feed_data(data)
     built.optimize_parameters(1)
     assert built.log_dict['l_pix'] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def with_learned_rates(opt, learn_lr='tensor', per_step=True):
+    opt['train']['inner'].update(learn_lr=learn_lr, per_step=per_step)
+    opt['train']['optim_r'] = {'type': 'Adam', 'lr': 0.05}
+    opt['val']['adapt'].pop('lr')
+    return opt
+
+
+@pytest.mark.parametrize('learn_lr', ['tensor', 'parameter'])
+@pytest.mark.parametrize('meta_gradient', ['stored', 'replay'])
+def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradient, make_pairs, run, tmp_path):
+    pairs = make_pairs(count=2)
+    opt = with_learned_rates(train_options('MetaTransferModel', pairs), learn_lr)
+    opt['train']['inner']['meta_gradient'] = meta_gradient
+    assert run('train', opt) == 0
+    log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
+    assert 'inner_lr_max: ' in log and 'inner rate as learned' in log
+    path = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
+    rates = saved_rates(path)
+    assert rates.kind() == ('heads', learn_lr, 2)
+    assert all(not torch.equal(rate, torch.full_like(rate, np.log(0.1))) for rate in rates.parameters())
+
+    test_opt = options_for_test(pairs, path.parent)
+    test_opt['val']['adapt'] = {'steps': 3, 'params': 'heads'}  # the third step has the rates of the second
+    built = build(test_opt, tmp_path, is_train=False)
+    built.feed_data(batch(count=1))
+    built.test()
+    task = Task(built.net_g, MaskedReconstructionLoss(), built.lq, built.net_m(built.lq).detach())
+    of_step = [{name: rate[min(k, 1)].exp().detach() for name, rate in
+                ((key.replace('/', '.'), rate) for key, rate in rates.log_rates.items())} for k in range(3)]
+    *_, (adapted, _) = adapt(task, 3, of_step)
+    restored = task.restored(adapted).detach().clamp(0, 1)  # as BasicSR leaves the output
+    torch.testing.assert_close(built.output, restored, rtol=0, atol=1e-6)
+    test_opt['val']['adapt']['lr'] = 0.1  # a rate of the option file wins
+    assert build(test_opt, tmp_path, is_train=False)._test_rates() == 0.1
+
+
+def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):
+    opt = with_learned_rates(train_options('MetaTransferModel', make_pairs()))
+    assert run('train', opt) == 0
+    path = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
+    opt['path']['pretrain_network_g'] = str(path)
+    built = build(opt, tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(built.inner_rates.parameters(), saved_rates(path).parameters()))
+    opt['train']['inner']['per_step'] = False
+    assert run('train', opt) == 2
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda opt: opt['train'].pop('optim_r'), "key 'optim_r'"),
+    (lambda opt: opt['train']['inner'].update(learn_lr=False), 'optim_r is given, but inner: learn_lr is no'),
+    (lambda opt: (opt['train']['inner'].update(learn_lr='no'), opt['train'].pop('optim_r')), 'per_step is of learned'),
+    (lambda opt: opt['train']['inner'].update(per_step=1), 'per_step must be true or false, not 1'),
+    (lambda opt: opt['val']['adapt'].update(params='all'), 'learned rates are those of params: heads'),
+    (lambda opt: opt['val']['adapt'].update(optimizer='adam'), 'learned rates are those of optimizer: sgd'),
+    (lambda opt: opt['train'].update(autocast='fp16'), 'autocast must be one of no, bf16'),
+    (lambda opt: (opt['train'].update(autocast='bf16'), opt['train']['inner'].update(samples='together')),
+     'autocast: bf16 needs inner: samples: one_by_one'),
+    (lambda opt: opt['train'].update(cuda_graph='yes'), 'cuda_graph must be true or false'),
+])
+def test_wrong_options_of_learned_rates_are_refused(change, message, make_pairs, tmp_path):
+    opt = with_learned_rates(train_options('MetaTransferModel', make_pairs()))
+    change(opt)
+    with pytest.raises(UserError, match=message):
+        build(opt, tmp_path)
+
+
+@pytest.mark.parametrize('free, choice', [(2 ** 40, 'stored'), (2 ** 10, 'replay')])
+def test_auto_chooses_the_meta_gradient_by_free_memory(free, choice, make_pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr('maxl_sr.models.meta_transfer_model.free_memory', lambda device: free)
+    built = build(train_options('MetaTransferModel', make_pairs()), tmp_path)
+    built.feed_data(batch())
+    built.optimize_parameters(1)
+    assert built._meta_gradient == choice
+
+
+@pytest.mark.parametrize('meta_gradient', ['stored', 'replay'])
+def test_autocast_stays_near_float32(meta_gradient, make_pairs, tmp_path):
+    grads = []
+    for autocast in ('no', 'bf16'):
+        opt = train_options('MetaTransferModel', make_pairs(autocast))
+        opt['train'].update(autocast=autocast)
+        opt['train']['inner'].update(meta_gradient=meta_gradient)
+        torch.manual_seed(0)
+        built = build(opt, tmp_path)
+        built.feed_data(batch())
+        built.optimize_parameters(1)
+        grads.append(torch.cat([w.grad.flatten() for w in (*built.net_g.parameters(), *built.net_m.parameters())]))
+    assert not torch.equal(*grads) and (grads[0] - grads[1]).norm() < 0.1 * grads[0].norm()
+
+
+def test_maxl_runs_in_autocast(make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    opt['train']['autocast'] = 'bf16'
+    built = build(opt, tmp_path)
+    for iteration in (1, 2):
+        built.feed_data(batch())
+        built.optimize_parameters(iteration)
+        assert np.isfinite(list(built.log_dict.values())).all()
+    assert all(w.grad.dtype == torch.float32 for w in built.net_m.parameters())
 
 
 def test_basicsr_metric_of_the_pipeline_is_psnr_of_8_bit():

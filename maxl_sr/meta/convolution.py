@@ -32,6 +32,9 @@ class DirectDoubleBackward(TorchFunctionMode):
                 dilation: Any = 1, groups: int = 1) -> Tensor:
         if groups != 1 or isinstance(padding, str) or input.dim() != 4:
             return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        if torch.is_autocast_enabled(input.device.type):  # which sees the call below, but not the tensors it keeps
+            dtype = torch.get_autocast_dtype(input.device.type)
+            input, weight = input.to(dtype), weight.to(dtype)
         setting = tuple(list(value) if isinstance(value, tuple) else [value, value]
                         for value in (stride, padding, dilation))
         output = _Conv2d.apply(input, weight, setting)

@@ -34,6 +34,8 @@ class MetaTransferModel(AdaptiveModel):
             return
         train_opt = opt['train']
         inner = parse(InnerLoop, train_opt.get('inner') or {}, 'train: inner')
+        if inner.samples == 'together' and train_opt.get('autocast', 'no') == 'bf16':
+            raise UserError('train: autocast: bf16 needs inner: samples: one_by_one')  # vmap does not see autocast
         if inner.learn_lr == 'no':
             if train_opt.get('optim_r'):
                 raise UserError('train: optim_r is given, but inner: learn_lr is no: there are no rates to train')
@@ -74,9 +76,9 @@ class MetaTransferModel(AdaptiveModel):
         super().init_training_settings()
 
     def setup_optimizers(self) -> None:
+        optim_opt = dict(self.opt['train'].get('optim_r') or {})  # a copy first, as for optim_m
         super().setup_optimizers()
         if self.inner_rates is not None:
-            optim_opt = dict(self.opt['train']['optim_r'])
             self.optimizers.append(self.get_optimizer(optim_opt.pop('type'), self.inner_rates.parameters(),
                                                       **optim_opt))
         self._step = self.outer_step(self._outer_gradients, [self.net_g, self.net_m, self.inner_rates],
