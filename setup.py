@@ -23,7 +23,8 @@ setup(
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
     extras_require={
-        'test': ['pytest', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools', 'wheel'],
+        'test': ['pytest', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools',
+                 'wheel'],
         'demo': ['scikit-image'],
         'benchmark': ['matplotlib', 'higher', 'torchopt'],
     },

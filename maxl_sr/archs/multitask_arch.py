@@ -25,14 +25,15 @@ class UNetBody(nn.Module):
         self.decoders = nn.ModuleList(res_blocks(width, num_block) for width in widths)
 
     def forward(self, x: Tensor) -> Tensor:
-        feat = self.encoders[0](self.conv_first(x))
+        encoders, decoders = list(self.encoders), list(self.decoders)
+        feat = encoders[0](self.conv_first(x))
         skips = [feat]
-        for down, encoder in zip(self.downs, self.encoders[1:]):
+        for down, encoder in zip(self.downs, encoders[1:]):
             half = [max(size // 2, 1) for size in feat.shape[-2:]]
             feat = encoder(down(F.interpolate(feat, size=half, mode='bilinear', align_corners=False)))
             skips.append(feat)
-        feat = self.decoders[-1](feat)
-        for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders[:-1]), reversed(skips[:-1])):
+        feat = decoders[-1](feat)
+        for up, decoder, skip in zip(reversed(self.ups), reversed(decoders[:-1]), reversed(skips[:-1])):
             feat = F.interpolate(feat, size=skip.shape[-2:], mode='bilinear', align_corners=False)
             feat = decoder(up(feat) + skip)
         return feat
