@@ -18,7 +18,7 @@ setup(
     package_dir={'maxl_sr.options': 'options'},
     package_data={'maxl_sr.options': ['*/*.yml']},
     install_requires=[
-        'torch>=2.4', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
+        'torch>=2.6', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
         'tqdm',
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],

@@ -25,11 +25,11 @@ from maxl_sr.data.data_util import check_backend
 from maxl_sr.errors import UserError
 from maxl_sr.resume import seeded
 from maxl_sr.utils.options import (
-    build_checked,
     check_choice,
     check_component,
     check_count,
     check_keys,
+    check_loss,
     check_no_text_numbers,
     check_number,
     check_optimizer,
@@ -114,7 +114,7 @@ def _check_training(opt: dict[str, Any]) -> None:
     with _telling('train: scheduler'):
         SCHEDULERS[scheduler['type']](optimizer, **arguments)
     if train.get('pixel_opt') is not None:
-        build_checked('train: pixel_opt', train['pixel_opt'])
+        check_loss('train: pixel_opt', train['pixel_opt'])
 
 
 def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.optim.Optimizer:
@@ -151,7 +151,9 @@ def _check_resume(opt: dict[str, Any]) -> int | None:
     if not isinstance(state, Mapping) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
         raise UserError(f'path: resume_state: {path} is no training state')
     optimizers = sum(key.startswith('optim_') for key in opt['train'])
-    if len(state['optimizers']) > optimizers:
+    if opt.get('network_m') is None:
+        optimizers -= 'optim_m' in opt['train']  # of a network that is not there
+    if len(state['optimizers']) != optimizers:
         raise UserError(f"path: resume_state: {path} is of a training with {len(state['optimizers'])} optimizers, "
                         f'this one has {optimizers}')
     return state['iter']

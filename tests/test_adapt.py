@@ -58,6 +58,13 @@ def test_works_inside_no_grad(net, y):
     assert losses[-1] < losses[0]
 
 
+def test_leaves_the_grad_mode_of_the_caller(net, y):
+    with torch.no_grad():
+        task = Task(net, MaskedReconstructionLoss(), y, None)
+        assert all(not torch.is_grad_enabled() and not task.restored(weights).requires_grad
+                   for weights, _ in adapt(task, 2, 0.1))
+
+
 def test_continues_from_the_last_step(net, y):
     task = Task(net, MaskedReconstructionLoss(), y, None)
     one, = adapt(task, 1, 0.1)

@@ -170,6 +170,43 @@ def test_misspelt_key_of_the_inner_loop(refused, make_pairs):
             "train: inner: unknown key 'step'", "'steps'")
 
 
+@pytest.mark.parametrize('where', ['pixel_opt', 'mask_opt'])
+def test_inner_objective_in_place_of_a_loss(where, refused, make_pairs):
+    opt = train_options('MAXLModel', make_pairs())
+    opt['train'][where] = {'type': 'BlindSpotLoss'}
+    refused('train', opt, f'train: {where}: BlindSpotLoss is an inner objective')
+
+
+@pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
+def test_network_without_an_auxiliary_head(model, refused, make_pairs):
+    opt = train_options(model, make_pairs())
+    opt['network_g'] = {'type': 'RIDNet', 'in_channels': 3, 'mid_channels': 4, 'out_channels': 3}
+    refused('train', opt, 'network_g: type: RIDNet has no auxiliary head', 'use MultiTaskNet, or model_type: SRModel')
+
+
+def test_learned_rates_added_before_resuming(refused, run, make_pairs):
+    opt = train_options('MetaTransferModel', make_pairs())
+    assert run('train', opt) == 0
+    opt['train']['inner']['learn_lr'] = 'tensor'
+    opt['train']['optim_r'] = dict(opt['train']['optim_g'])
+    refused('train', opt, 'is of a training with 2 optimizers, this one has 3', flags=['--auto_resume'], written=True)
+
+
+def test_a_training_resumes_without_the_checkpoint_that_it_began_with(run, make_pairs, tmp_path):
+    opt = train_options('MetaTransferModel', make_pairs())
+    opt['name'] = 'first'
+    assert run('train', opt) == 0
+    start = tmp_path / 'experiments/first/models/net_g_latest.pth'
+    opt['name'] = 'second'
+    opt['path']['pretrain_network_g'] = str(start)
+    opt['train']['inner']['learn_lr'] = 'tensor'
+    opt['train']['optim_r'] = dict(opt['train']['optim_g'])
+    assert run('train', opt) == 0
+    start.unlink()
+    opt['train']['total_iter'] = 8
+    assert run('train', opt, '--auto_resume') == 0
+
+
 def test_misspelt_key_of_one_of_several_sets(refused, make_pairs):
     opt = train_options('MetaTransferModel', make_pairs())
     train = opt['datasets']['train']

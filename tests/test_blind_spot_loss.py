@@ -53,6 +53,7 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
 @pytest.mark.parametrize('arguments, message', [
     ({'ratio': 0}, 'ratio must be greater than 0 and at most 1, not 0'), ({'ratio': 1.5}, 'not 1.5'),
     ({'radius': 0}, 'radius must be an integer of at least 1, not 0'),
+    ({'seed': 0.5}, 'seed must be an integer, not 0.5'),
     ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
 ])
 def test_wrong_arguments_are_refused(arguments, message):

@@ -14,7 +14,7 @@ from conftest import test_options, train_options
 
 from maxl_sr.utils import distributed
 
-ITERATION = {'MAXLModel (a)': 1, 'MAXLModel (b)': 2, 'MetaTransferModel': 1}
+ITERATION = {'MAXLModel (a)': 1, 'MAXLModel (b)': 2, 'MetaTransferModel': 1, 'MetaTransferModel with learned rates': 1}
 
 
 def joined_batch():
@@ -34,10 +34,13 @@ def outer_gradient(rank, world_size, kind, opt, out):
     model = basicsr.models.build_model(opt)
     model.net_g.double()
     model.net_m.double()
+    if model.inner_rates is not None:
+        model.inner_rates.double()
     share = 4 // world_size
     model.feed_data({key: value[rank * share:(rank + 1) * share] for key, value in joined_batch().items()})
     model.optimize_parameters(ITERATION[kind])
-    nets = {'MAXLModel (a)': [model.net_g], 'MAXLModel (b)': [model.net_m]}.get(kind, [model.net_g, model.net_m])
+    nets = {'MAXLModel (a)': [model.net_g], 'MAXLModel (b)': [model.net_m],
+            'MetaTransferModel': [model.net_g, model.net_m]}.get(kind, [model.net_g, model.net_m, model.inner_rates])
     if rank == 0:
         torch.save([w.grad for net in nets for w in net.parameters() if w.grad is not None], out)
     if world_size > 1:
@@ -49,6 +52,9 @@ def test_two_processes_equal_one_on_the_joined_batch(kind, make_pairs, tmp_path)
     results = []
     for world_size in (1, 2):
         opt = train_options(kind.split()[0], make_pairs(f'pairs{world_size}'))
+        if 'learned' in kind:
+            opt['train']['inner'].update(learn_lr='tensor')
+            opt['train']['optim_r'] = dict(opt['train']['optim_g'])
         out = str(tmp_path / f'{world_size}.pt')
         if world_size == 1:
             outer_gradient(0, 1, kind, opt, out)

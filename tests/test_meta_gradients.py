@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
-from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, hide_pixels
+from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, _pattern, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
@@ -115,10 +115,13 @@ def assert_close(ours, reference, names, tolerance):
 @pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2)])
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
+    _pattern.cache_clear()
     problem = Problem(arch)
     problem.objective = objective
     names, weights = zip(*problem.named())
+    together = ours_transfer(problem, steps, params, samples='together')  # first: vmap makes the blind spots
     naive = naive_transfer(problem, steps, params)
+    torch.testing.assert_close(together, naive, rtol=1e-12, atol=0)
     reference = gradients(naive, weights)
     for meta_gradient, samples in EXACT:
         ours = ours_transfer(problem, steps, params, meta_gradient, samples=samples)
@@ -224,6 +227,8 @@ def test_direct_double_backward_passes_gradcheck(stride, padding, dilation, kern
 
     plain = F.conv2d(*leaves[:2], leaves[2] if bias else None, stride, padding, dilation)
     assert torch.equal(convolution(*leaves), plain)
+    node = convolution(*leaves).grad_fn
+    assert '_Conv2d' in type(node.next_functions[0][0] if bias else node).__name__
     leaves = leaves if bias else [*leaves[:2], leaves[2].detach()]
     assert torch.autograd.gradcheck(convolution, leaves)
     assert torch.autograd.gradgradcheck(convolution, leaves)
@@ -233,6 +238,30 @@ def test_direct_double_backward_leaves_other_convolutions_alone():
     x, w = torch.rand(1, 4, 5, 5), torch.rand(4, 1, 3, 3)
     with DirectDoubleBackward():
         torch.testing.assert_close(F.conv2d(x, w, groups=4, padding='same'), F.conv2d(x, w, groups=4, padding=1))
+
+
+class OwnObjective:
+    """One that uses no mask and prepares integers."""
+
+    def prepare(self, net, y):
+        return net.forward_features(y), y, torch.arange(2 * len(y)).view(len(y), 2)
+
+    def loss(self, heads, prepared, mask):
+        features, y, shifts = prepared
+        assert shifts.shape == (len(y), 2)
+        return (heads(features, y)[1] - y).square().mean()
+
+
+def test_an_objective_of_ones_own_without_mask_and_with_integers():
+    problem = Problem()
+    problem.objective = OwnObjective()
+    weights = list(problem.net.parameters())
+    stored, *others = (gradients(ours_transfer(problem, 2, 'heads', *mode), weights)
+                       for mode in (['stored'], ['replay']))
+    assert_close(others[0], stored, range(99), 1e-9)
+    assert stored_bytes(problem.net, problem.objective, problem.y, None, steps=1) > 0
+    loss = ours_maxl(problem)
+    assert loss > 0 and all((g == 0).all() for g in gradients(loss, list(problem.mask_net.parameters())))
 
 
 def test_stored_bytes_grow_with_steps_and_image():

@@ -302,7 +302,7 @@ def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradien
     opt['train']['inner']['meta_gradient'] = meta_gradient
     assert run('train', opt) == 0
     log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
-    assert 'inner_lr_max: ' in log and 'inner rate as learned' in log
+    assert 'inner_lr_max: ' in log and 'MaskedReconstructionLoss, inner rates as learned' in log
     path = tmp_path / 'experiments/tiny/models/net_g_latest.pth'
     rates = saved_rates(path)
     assert rates.kind() == ('heads', learn_lr, 2)
@@ -345,6 +345,7 @@ def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):
     (lambda opt: (opt['train'].update(autocast='bf16'), opt['train']['inner'].update(samples='together')),
      'autocast: bf16 needs inner: samples: one_by_one'),
     (lambda opt: opt['train'].update(cuda_graph='yes'), 'cuda_graph must be true or false'),
+    (lambda opt: opt.update(network_g={'type': 'RIDNet'}), 'network_g: type: RIDNet has no auxiliary head'),
 ])
 def test_wrong_options_of_learned_rates_are_refused(change, message, make_pairs, tmp_path):
     opt = with_learned_rates(train_options('MetaTransferModel', make_pairs()))
@@ -375,6 +376,19 @@ def test_autocast_stays_near_float32(meta_gradient, make_pairs, tmp_path):
         built.optimize_parameters(1)
         grads.append(torch.cat([w.grad.flatten() for w in (*built.net_g.parameters(), *built.net_m.parameters())]))
     assert not torch.equal(*grads) and (grads[0] - grads[1]).norm() < 0.1 * grads[0].norm()
+
+
+def test_samples_together_train_like_one_by_one(make_pairs, tmp_path):
+    trained = []
+    for samples in ('one_by_one', 'together'):
+        opt = train_options('MetaTransferModel', make_pairs(samples))
+        opt['train']['inner'].update(samples=samples)
+        torch.manual_seed(0)
+        built = build(opt, tmp_path)
+        built.feed_data(batch())
+        built.optimize_parameters(1)
+        trained.append(torch.cat([w.grad.flatten() for w in (*built.net_g.parameters(), *built.net_m.parameters())]))
+    assert (trained[0] - trained[1]).norm() < 1e-5 * trained[0].norm()
 
 
 def test_maxl_runs_in_autocast(make_pairs, tmp_path):

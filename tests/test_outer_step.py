@@ -65,7 +65,7 @@ def training(monkeypatch):
     training = Training()
 
     @contextmanager
-    def graph(graph):
+    def graph(graph, capture_error_mode):
         training.graph = graph
         yield
         training.graph = None
@@ -74,6 +74,7 @@ def training(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'graph', graph)
     monkeypatch.setattr(torch.cuda, 'Stream', Stream)
     monkeypatch.setattr(torch.cuda, 'current_stream', Stream)
+    monkeypatch.setattr(torch.cuda, 'set_stream', lambda stream: None)
     monkeypatch.setattr(torch.cuda, 'stream', lambda stream: contextmanager(lambda: (yield))())
     return training
 
@@ -115,7 +116,7 @@ def test_without_capture_nothing_is_captured(training):
 
 def test_a_failed_capture_falls_back(training, monkeypatch, caplog):
     @contextmanager
-    def failing(graph):
+    def failing(graph, capture_error_mode):
         raise RuntimeError('operation not permitted when stream is capturing')
         yield
 
@@ -142,6 +143,8 @@ def test_a_cuda_graph_trains_as_eager_iterations(model, make_pairs, tmp_path):
         for iteration in range(1, 13):
             built.feed_data(batch(seed=iteration))
             built.optimize_parameters(iteration)
+        steps = [built._step] if model == 'MetaTransferModel' else [built._multi_task_step, built._mask_step]
+        assert all((step._graph is not None) == capture for step in steps)
         trained.append([w.detach() for net in (built.net_g, built.net_m) for w in net.parameters()])
     for eager, graph in zip(*trained):
         torch.testing.assert_close(eager, graph, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,10 @@ import maxl_sr.prepare
 
 
 def weights(folder):
-    return {net: torch.load(folder / f'models/net_{net}_latest.pth')['params'] for net in 'gm'}
+    """All that the last checkpoints hold: the networks and, where they were learned, the inner rates."""
+    saved = {net: torch.load(folder / f'models/net_{net}_latest.pth') for net in 'gm'}
+    return {net: {f'{part}.{key}': value for part in saved[net] for key, value in saved[net][part].items()}
+            for net in 'gm'}
 
 
 @pytest.mark.parametrize('model, workers', [('MAXLModel', 0), ('MetaTransferModel', 2)])
@@ -26,6 +29,9 @@ def test_killed_and_resumed_equals_undisturbed(model, workers, make_pairs, run, 
     opt = train_options(model, pairs)
     opt['datasets']['train']['num_worker_per_gpu'] = workers
     opt['train']['total_iter'] = 30
+    if model == 'MetaTransferModel':
+        opt['train']['inner'].update(learn_lr='tensor', per_step=True, meta_gradient='replay')
+        opt['train']['optim_r'] = opt['train']['optim_g']
     opt['logger']['save_checkpoint_freq'] = 3
 
     opt['name'] = 'undisturbed'

@@ -12,7 +12,7 @@ from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache  # for good: a CUDA graph reads it at its address
 def _pattern(height: int, width: int, ratio: float, radius: int, seed: int, device: torch.device) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
     count = max(round(ratio * height * width), 1)
@@ -76,6 +76,8 @@ class BlindSpotLoss(nn.Module):
             raise ValueError(f'ratio must be greater than 0 and at most 1, not {ratio!r}')
         if type(radius) is not int or radius < 1:
             raise ValueError(f'radius must be an integer of at least 1, not {radius!r}')
+        if type(seed) is not int:
+            raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion = loss_weight, criterion
         self.ratio, self.radius, self.seed = ratio, radius, seed
 

@@ -1,6 +1,5 @@
 """The gradient loss that keeps the mask from collapsing (arXiv 2207.02066, eq. 3)."""
 
-import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -27,8 +26,7 @@ def two_direction_gradient_loss(mask: Tensor, image: Tensor, reduction: str = 'm
     """
     check_choice('reduction', reduction, REDUCTIONS)
     if mask.shape[1] == 1 and image.shape[1] == 3:
-        luma = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
-        image = (image * luma).sum(dim=1, keepdim=True)
+        image = sum(weight * channel for weight, channel in zip(_LUMA, image.split(1, dim=1)))
     if mask.shape != image.shape:
         raise ValueError(f'mask {tuple(mask.shape)} and image {tuple(image.shape)} must have the same shape, '
                          'or the mask one channel and the image three')

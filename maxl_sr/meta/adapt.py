@@ -38,6 +38,7 @@ def _adam_loop(objective: Callable[[Weights], Tensor], weights: Weights, steps: 
         yield {name: weight.detach().clone() for name, weight in weights.items()}, loss.detach()
 
 
+@torch.enable_grad()  # validation runs without gradients, the inner loop needs them
 def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> Iterator[tuple[Weights, Tensor]]:
     """Adapt to one image (Algorithm 3): yield the weights after each step and the objective before it.
 
@@ -55,14 +56,13 @@ def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> 
     """
     if optimizer not in ('sgd', 'adam'):
         raise ValueError(f"optimizer must be 'sgd' or 'adam', not {optimizer!r}")
-    with torch.enable_grad():  # validation runs without gradients, the inner loop needs them
-        weights = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}
-        if optimizer == 'sgd':
-            rates = lr if isinstance(lr, list) else fixed_rates(weights, lr, steps)
-            if len(rates) != steps or any(weights.keys() - rate.keys() for rate in rates):
-                raise ValueError(f'the rates must be of {steps} steps and of every weight that adapts')
-            yield from inner_loop(task.objective, weights, rates)
-        elif isinstance(lr, list):
-            raise ValueError("rates of every step are those of 'sgd' steps; 'adam' takes one number")
-        else:
-            yield from _adam_loop(task.objective, weights, steps, lr)
+    weights = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}
+    if optimizer == 'sgd':
+        rates = lr if isinstance(lr, list) else fixed_rates(weights, lr, steps)
+        if len(rates) != steps or any(weights.keys() - rate.keys() for rate in rates):
+            raise ValueError(f'the rates must be of {steps} steps and of every weight that adapts')
+        yield from inner_loop(task.objective, weights, rates)
+    elif isinstance(lr, list):
+        raise ValueError("rates of every step are those of 'sgd' steps; 'adam' takes one number")
+    else:
+        yield from _adam_loop(task.objective, weights, steps, lr)

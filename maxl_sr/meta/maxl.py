@@ -8,6 +8,7 @@ from torch.func import jvp
 
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.samples import gradients
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -65,6 +66,8 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
 
         at = {name: weight.detach() for name, weight in zip(names, weights)}
         derivative = jvp(auxiliary, (at, ), (dict(zip(names, direction)), ))[1]
-        slope, = torch.autograd.grad(derivative, leaf)
+        slope = gradients(derivative, (leaf, ))[0]
+    if slope is None:  # an objective without the mask
+        slope = torch.zeros_like(fixed)
     # The value is L_pri(θ1⁺); the second term is 0 and carries the gradient.
     return outer.detach() + ((mask - fixed) * (-lr * slope)).sum()

@@ -81,4 +81,4 @@ def together(function: Callable[[Weights, Inputs], Tensor], weights: Weights, in
             sample[index] = tensor.unsqueeze(0)
         return function(own, tuple(sample))
 
-    return vmap(of_one)(weights, *present.values())
+    return vmap(of_one, randomness='same')(weights, *present.values())

@@ -126,7 +126,8 @@ def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor |
 
     with torch.no_grad():
         task = Task(net, objective, y, mask, params)
-    inputs = tuple(tensor if tensor is None else tensor.detach().requires_grad_() for tensor in task.inputs)
+    inputs = tuple(tensor if tensor is None else tensor.detach().requires_grad_(tensor.is_floating_point())
+                   for tensor in task.inputs)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), DirectDoubleBackward():
         loss = task.loss(task.weights, inputs)
         graph = torch.autograd.grad(loss, list(task.weights.values()), create_graph=True, allow_unused=True)

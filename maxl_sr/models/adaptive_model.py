@@ -20,6 +20,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -33,6 +34,7 @@ from maxl_sr.utils.options import Adapt, Precision, build_checked, check_keys, p
 
 BEFORE = '_before'
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
+GRADIENT = 'gradient'  # among the losses of an iteration: the norm, for the check
 RATES_KEY = 'inner_rates'  # beside params in net_g_*.pth
 TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
               'aux_opt', 'autocast', 'cuda_graph')
@@ -54,12 +56,17 @@ def check_objective(where: str, opt: Any) -> None:
 
 def saved_rates(path: str | None) -> InnerRates | None:
     """Return the learned inner rates that a checkpoint of the multi-task network holds, if it does."""
-    if path is None:
+    if path is None or not osp.isfile(path):  # a resumed training does not need the one that it began with
         return None
     saved = torch.load(path, map_location='cpu')
     if RATES_KEY not in saved:
         return None
     return InnerRates.from_state_dict(saved[RATES_KEY])
+
+
+def gradients_of(*nets: nn.Module | None) -> list[Tensor]:
+    """Return the gradients that the weights of the networks have."""
+    return [weight.grad for net in nets if net is not None for weight in net.parameters() if weight.grad is not None]
 
 
 @contextmanager
@@ -107,8 +114,9 @@ class AdaptiveModel(SRModel):
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
             if self.inner_rates is not None:
                 self.inner_rates.to(self.device)
-            rate = 'as learned' if self.inner_rates is not None and self.adapt_opt.lr is None else self._test_rates()
-            get_root_logger().info(f'Adaptation at test time: inner rate {rate}')
+            learned = self.inner_rates is not None and self.adapt_opt.lr is None
+            rate = 'inner rates as learned' if learned else f'inner rate {self._test_rates()}'
+            get_root_logger().info(f'Adaptation at test time: {type(self.test_objective).__name__}, {rate}')
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
@@ -121,6 +129,10 @@ class AdaptiveModel(SRModel):
             raise UserError(f"num_gpu: {opt['num_gpu']} GPUs need one process each: torchrun … --launcher pytorch")
         check_keys('val', opt.get('val') or {}, ('val_freq', 'save_img', 'suffix', 'pbar', 'adapt', 'metrics'))
         check_keys('path', opt['path'], PATH_KEYS)
+        kind = opt['network_g']['type']
+        if not hasattr(ARCH_REGISTRY.get(kind), 'forward_heads'):
+            raise UserError(f"network_g: type: {kind} has no auxiliary head, which a {opt['model_type']} needs; use "
+                            'MultiTaskNet, or model_type: SRModel')
         section = (opt.get('val') or {}).get('adapt')
         if section is not None:
             adapt_opt = parse(Adapt, section, 'val: adapt')
@@ -175,7 +187,7 @@ class AdaptiveModel(SRModel):
         self.objective = build_loss(aux_opt).to(self.device) if aux_opt else None
         train_opt = self.opt['train']
         self._autocast = parse(Precision, {'autocast': train_opt.get('autocast', 'no')}, 'train').autocast == 'bf16'
-        # Gradients of several processes meet on the host between backward pass and optimiser
+        # With several processes, iterations are not captured: the reduction of the gradients lies within them
         self._capture = self.device.type == 'cuda' and not self.opt['dist'] and train_opt.get('cuda_graph', True)
         super().init_training_settings()
 
@@ -205,12 +217,7 @@ class AdaptiveModel(SRModel):
 
     def reduce_gradients(self, *nets: nn.Module | None, mean: bool = True) -> None:
         """Replace the gradients of the networks by their mean (or sum) over all processes."""
-        self.reduce_tensors([grad for grad in self._gradients(*nets)], mean)
-
-    @staticmethod
-    def _gradients(*nets: nn.Module | None) -> list[Tensor]:
-        return [weight.grad for net in nets if net is not None for weight in net.parameters()
-                if weight.grad is not None]
+        self.reduce_tensors(gradients_of(*nets), mean)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the networks compute in training (``train: autocast``)."""
@@ -234,7 +241,8 @@ class AdaptiveModel(SRModel):
             self.lq, self.gt = lq, gt
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            return gradients()
+            losses = gradients()
+            return losses | {GRADIENT: torch.nn.utils.get_total_norm(gradients_of(*nets))}
 
         def update() -> None:
             for optimizer in optimizers:
@@ -242,21 +250,21 @@ class AdaptiveModel(SRModel):
             if self.ema_decay > 0 and self.net_g in nets:
                 self.model_ema(decay=self.ema_decay)
 
-        return OuterStep(of_images, lambda losses: self.check_finite(losses, *nets), update, optimizers, self._capture)
+        return OuterStep(of_images, self.check_finite, update, optimizers, self._capture)
 
-    def check_finite(self, losses: Losses, *nets: nn.Module | None) -> None:
-        """Stop the training before a loss or a gradient of `nets` that is not finite is saved.
+    def check_finite(self, losses: Losses) -> None:
+        """Stop the training before a loss or gradient that is not finite is saved; take the gradient off the losses.
 
-        After the reduction of the gradients: then all processes stop together.
+        The gradient is that after the reduction: all processes stop together.
 
         Raises:
-            UserError: The loss or a gradient is infinite or NaN; the message names the last good checkpoint.
+            UserError: The loss or the gradient is infinite or NaN; the message names the last good checkpoint.
         """
+        norm = losses.pop(GRADIENT)
         loss = torch.stack([value.detach().sum() for value in losses.values()]).sum()
-        value = torch.stack([loss, *(grad.abs().sum() for grad in self._gradients(*nets))]).sum()
-        if torch.isfinite(value):
+        if torch.isfinite(loss + norm):
             return
-        what = 'gradient' if torch.isfinite(loss) else 'loss'
+        what, value = ('gradient', norm) if torch.isfinite(loss) else ('loss', loss)
         raise UserError(f'iteration {self.current_iter}: the {what} is {value.item()}, training stops; '
                         f'{self._last_good()}')
 

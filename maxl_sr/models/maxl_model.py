@@ -12,7 +12,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.outer_step import Losses
-from maxl_sr.utils.options import VirtualStep, build_checked, check_count, parse
+from maxl_sr.utils.options import VirtualStep, check_count, check_loss, parse
 
 
 @MODEL_REGISTRY.register()
@@ -34,7 +34,7 @@ class MAXLModel(AdaptiveModel):
         train_opt = opt['train']
         parse(VirtualStep, train_opt.get('inner') or {}, 'train: inner')
         if train_opt.get('mask_opt') is not None:
-            build_checked('train: mask_opt', train_opt['mask_opt'])
+            check_loss('train: mask_opt', train_opt['mask_opt'])
         if opt.get('network_m') is not None:
             if 'alternate_every' not in train_opt:
                 raise UserError("train: key 'alternate_every' is missing")

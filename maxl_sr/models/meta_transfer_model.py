@@ -72,6 +72,8 @@ class MetaTransferModel(AdaptiveModel):
             if rates is None:
                 rates = InnerRates(adaptable_weights(self.net_g, inner.params), inner.lr * inner.loss_weight,
                                    inner.learn_lr, inner.steps if inner.per_step else 1)
+            else:
+                get_root_logger().info('Inner rates: those of the checkpoint, in place of inner: lr')
             self.inner_rates = rates.to(self.device)
         super().init_training_settings()
 

@@ -15,11 +15,12 @@ class OuterStep:
 
     On a GPU the first iterations run like this on a side stream, then `gradients` and `update` are captured as one CUDA
     graph; from there on an iteration copies its images to the graph's, launches it and calls `check`. Where the capture
-    fails, or images come in another size, iterations run as before.
+    fails, or images come in another size, iterations run as before. (Written without a GPU at hand: tested with a
+    stand-in for the graph so far.)
 
     Args:
         gradients: Computes the losses and leaves the gradients in the parameters.
-        check: Raises if the losses are not finite.
+        check: Looks at the losses and raises if they are not finite.
         update: Lets the optimisers step.
         optimizers: The optimisers that `update` steps.
         capture: Whether to use a CUDA graph.
@@ -88,13 +89,18 @@ class OuterStep:
         for group, rate in zip(self._groups(), self._rates):
             group['lr'] = rate
         graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph):
+            # Other threads, such as a loader's that pins memory, may go on
+            with torch.cuda.graph(graph, capture_error_mode='thread_local'):
                 self._losses = self.gradients(self._lq, self._gt)
                 self.update()
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # a failing end of the capture leaves its own
             self.capture = False
-            get_root_logger().warning(f'This training cannot run as a CUDA graph, it goes on without: {error}')
+            del self._lq, self._gt
+            get_root_logger().warning('This training cannot run as a CUDA graph, it goes on without: '
+                                      f'{error.__context__ or error}')
         else:
             self._graph = graph
         finally:

@@ -4,10 +4,13 @@ import ctypes
 import functools
 import os
 import sys
+from pathlib import Path
 
 import psutil
 import torch
 
+_CGROUPS = (('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
+            ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'))
 # mallopt's parameters (glibc, malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -31,7 +34,13 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on the device."""
+    """Return the bytes that this process can count on: on a GPU what is free, of the host's memory its share."""
     if device.type == 'cuda':
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    for limit, used in _CGROUPS:  # of a container
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # another version of cgroups, or no limit ('max')
+            continue
+    return max(free, 0) // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))

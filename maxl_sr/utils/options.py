@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from basicsr.utils.registry import LOSS_REGISTRY, Registry
+from torch import nn
 
 from maxl_sr.errors import UserError
 
@@ -69,6 +70,16 @@ def build_checked(where: str, given: Any) -> Any:
         return LOSS_REGISTRY.get(given['type'])(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f'{where}: {error}') from error
+
+
+def check_loss(where: str, given: Any) -> None:
+    """Refuse a section that does not describe a loss of two images.
+
+    Raises:
+        UserError: As :func:`build_checked`, or the loss is an inner objective only.
+    """
+    if type(build_checked(where, given)).forward is nn.Module.forward:
+        raise UserError(f"{where}: {given['type']} is an inner objective, for aux_opt, and no loss of two images")
 
 
 def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:

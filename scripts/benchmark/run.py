@@ -1,4 +1,4 @@
-"""Time and memory of every step, side by side: ``python scripts/benchmark/run.py``, about 40 minutes on two cores.
+"""Time and memory of every step, side by side: ``python scripts/benchmark/run.py``, about half an hour on two cores.
 
 Each variant runs in a process of its own on identical inputs; the gradients are compared before the timing, then the
 processes of a setting take turns. Prints a Markdown table, and writes ``results.json`` and ``plot.png``. Wants
@@ -6,6 +6,7 @@ processes of a setting take turns. Prints a Markdown table, and writes ``results
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -13,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ GROUPS: dict[str, tuple[list[dict[str, int]], list[str]]] = {
     'MAXL': ([{'batch': 8}, {'batch': 2}, {'batch': 2, 'width': 128}],
              ['MAXL double backward', 'MAXL double backward, our settings', 'MAXL ours', 'MAXL ours, bf16',
               'plain step']),
-    'test': ([{'batch': 1, 'patch': 512}], [*TEST, 'inference']),
+    'test': ([{'batch': 1, 'patch': 512}], ['test whole network', 'test whole network, our settings', 'test ours',
+                                            'inference']),
     'test-steps': ([{'batch': 1, 'patch': 512, 'steps': steps} for steps in (1, 10, 20)], TEST),
     'processes': ([{}], ['MTL stored, processes']),
 }
@@ -73,13 +74,15 @@ class Process:
     def step(self) -> float:
         for worker in self.workers:
             assert worker.stdin is not None
-            worker.stdin.write('\n')
-            worker.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+                worker.stdin.write('\n')
+                worker.stdin.flush()
         return self.answer()['seconds']
 
     def end(self) -> None:
         for worker in self.workers:
-            worker.communicate()
+            with contextlib.suppress(BrokenPipeError):
+                worker.communicate()
 
 
 def error(result: Path, reference: Path) -> float:
@@ -91,8 +94,8 @@ def error(result: Path, reference: Path) -> float:
     return (difference / sum(grad.square().sum() for grad in theirs.values())).sqrt().item()
 
 
-def measure(setting: Row, names: list[str], rounds: int) -> Iterator[Row]:
-    """Yield a row for every variant at one setting."""
+def measure(setting: Row, names: list[str], rounds: int) -> list[Row]:
+    """Return a row for every variant at one setting."""
     with tempfile.TemporaryDirectory() as temporary:
         rows: list[Row] = []
         running: list[tuple[Row, Process]] = []
@@ -100,7 +103,7 @@ def measure(setting: Row, names: list[str], rounds: int) -> Iterator[Row]:
         for name in names:
             for world_size in (1, 2) if 'processes' in name else (1, ):
                 process = Process({**setting, 'variant': name}, Path(temporary), world_size)
-                row: Row = {**setting, 'variant': process.name}
+                row: Row = {**setting, 'variant': process.name, 'processes': world_size}
                 rows.append(row)
                 try:
                     row['bytes'] = process.answer()['bytes']
@@ -109,18 +112,21 @@ def measure(setting: Row, names: list[str], rounds: int) -> Iterator[Row]:
                     process.end()
                     continue
                 running.append((row, process))
-                if VARIANTS[name].kind in ('gradient', 'image'):
+                row['all_seconds'] = []
+                if VARIANTS[name].result:
                     reference = reference or process.result
                     row['error'] = error(process.result, reference)
-        seconds: dict[str, list[float]] = {process.name: [] for _, process in running}
         for _ in range(rounds):
-            for _, process in running:
-                seconds[process.name].append(process.step())
+            for row, process in list(running):
+                try:
+                    row['all_seconds'].append(process.step())
+                except RuntimeError as failure:
+                    row['failed'] = str(failure)
+                    running.remove((row, process))
         for row, process in running:
             process.end()
-            row['seconds'] = statistics.median(seconds[process.name])
-            row['all_seconds'] = seconds[process.name]
-        yield from rows
+            row['seconds'] = statistics.median(row['all_seconds'])
+        return rows
 
 
 def floors(setting: Row) -> dict[str, int]:
@@ -153,14 +159,16 @@ def table(rows: list[Row]) -> list[str]:
              '|---' * 11 + '|']
     first: Row = {}
     for row in rows:
-        if any(row[key] != first.get(key) for key in BASE) or row['variant'].split()[0] != first['variant'].split()[0]:
-            if row['variant'] != 'plain step' and row['variant'] != 'inference':
-                first = row
+        if row['variant'] not in ('plain step', 'inference') and (
+                any(row[key] != first.get(key) for key in (*BASE, 'threads')) or
+                row['variant'].split()[0] != first['variant'].split()[0]):
+            first = row
         cells = [row['variant'], *(str(row[key]) for key in BASE)]
         if 'failed' in row:
             lines.append('| ' + ' | '.join([*cells, f"failed: {row['failed']}"]) + ' | | | | | |')
             continue
-        faster = f"{first['seconds'] / row['seconds']:.2f}×" if 'seconds' in first else ''
+        times = row.get('processes', 1) / first.get('processes', 1)  # the images that are done in the same time
+        faster = f"{times * first['seconds'] / row['seconds']:.2f}×" if 'seconds' in first else ''
         memory = f"{row['bytes'] / first['bytes']:.2f}×" if first.get('bytes') else ''
         floor = f"{row['seconds'] / row['floor']:.2f}" if 'floor' in row else ''
         cells += [f"{row['seconds']:.3f}", faster, f"{row['bytes'] / 2**20:.0f}", memory, floor,
@@ -203,7 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else '')
     parser.add_argument('-o', '--out', type=Path, default=Path('benchmark_output'), help='folder (%(default)s)')
     parser.add_argument('--groups', nargs='+', choices=GROUPS, default=list(GROUPS), help='what to measure (all)')
-    parser.add_argument('--rounds', type=int, default=5, help='timed steps of each variant (%(default)s)')
+    parser.add_argument('--rounds', type=int, default=3, help='timed steps of each variant (%(default)s)')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--tiny', action='store_true', help='tiny images and networks, to try the benchmark itself')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='of each process (%(default)s)')
@@ -212,21 +220,21 @@ def main() -> int:
         BASE.update(width=8, patch=32)
     if args.rounds < 1 or args.threads < 1:
         parser.error('--rounds and --threads must be at least 1')
+    about = {'torch': torch.__version__, 'python': platform.python_version(), 'machine': platform.platform(),
+             'device': torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor(),
+             'threads': args.threads, 'rounds': args.rounds}
+    args.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for group in tqdm(args.groups, unit='group'):
         settings, names = GROUPS[group]
         names = names + (CUDA.get(group, []) if args.device == 'cuda' else [])
         for setting in tqdm(settings, unit='setting', leave=False):
             threads = 1 if group == 'processes' else args.threads
-            own = list(measure({**BASE, **setting, 'threads': threads, 'device': args.device}, names, args.rounds))
+            own = measure({**BASE, **setting, 'threads': threads, 'device': args.device}, names, args.rounds)
             if group in ('MTL', 'MAXL'):
                 add_floors(own)
             rows += own
-    args.out.mkdir(parents=True, exist_ok=True)
-    about = {'torch': torch.__version__, 'python': platform.python_version(), 'machine': platform.platform(),
-             'device': torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor(),
-             'threads': args.threads, 'rounds': args.rounds}
-    (args.out / 'results.json').write_text(json.dumps({'about': about, 'rows': rows}, indent=1))
+            (args.out / 'results.json').write_text(json.dumps({'about': about, 'rows': rows}, indent=1))
     plot(rows, args.out / 'plot.png')
     print('\n'.join(table(rows)))
     wrong = [row['variant'] for row in rows if row.get('error', 0) > TOLERANCE and 'bf16' not in row['variant']]

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from variants import VARIANTS, Problem, floor_flops
 
+from maxl_sr.models.outer_step import WARM_UP
+
 
 def memory(key: str) -> int:
     """Bytes that /proc says this process has: 'VmRSS' now, 'VmHWM' at most since the peak was reset."""
@@ -38,8 +40,9 @@ class Worker:
         self.cuda = spec['device'] == 'cuda'
 
     def step(self) -> Any:
-        for weight in self.problem.parameters():
-            weight.grad = None
+        if not self.variant.captured:
+            for weight in self.problem.parameters():
+                weight.grad = None
         result = self.variant.step(self.problem)
         if self.cuda:
             torch.cuda.synchronize()
@@ -51,6 +54,9 @@ class Worker:
         self.problem.image(self.spec['batch'], self.spec['patch'])
         if self.variant.tuned:
             self.problem.as_the_program()
+        if self.variant.captured:
+            for _ in range(WARM_UP + 1):
+                self.step()
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
