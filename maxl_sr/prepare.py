@@ -36,7 +36,7 @@ from tqdm import tqdm
 from maxl_sr.data.data_util import EXTENSIONS
 from maxl_sr.errors import UserError
 
-DEFAULT_SIZE = {'div2k': 480, 'sidd': 512, 'polyu': 512, 'nam': 0}
+DEFAULT_SIZE = {'div2k': 480, 'sidd': 512, 'polyu': 512, 'nam': 0, 'sr': 0, 'gopro': 0}
 PNG_LEVEL = 1  # tiles are read far more often than stored
 BLUR = 1.5  # before phase correlation: with less, noise makes outliers of many pixels; with more, texture is lost
 SAVE_SECONDS = 5.0
@@ -57,7 +57,10 @@ class Source(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
+    """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing.
+
+    `smaller`: the degraded image may be smaller than the clean one by a whole number; then images stay whole.
+    """
 
     source: Source
     size: int
@@ -65,6 +68,7 @@ class Task(NamedTuple):
     max_shift: float
     folder: Path | None
     have: frozenset[str] = frozenset()
+    smaller: bool = False
 
 
 class Cut(NamedTuple):
@@ -74,7 +78,7 @@ class Cut(NamedTuple):
     dropped: int
     whole: bool
     written: int
-    encoded: list[tuple[str, tuple[int, ...], dict[str, bytes]]]
+    encoded: list[tuple[str, dict[str, tuple[int, ...]], dict[str, bytes]]]
 
 
 # ---- finding the images -------------------------------------------------------------------------------------------
@@ -130,14 +134,40 @@ def _sidd(args: argparse.Namespace) -> list[Source]:
             # Medium puts the instance number, the folder's first field, before each file name.
             number = re.sub(r'^\d+_+', '', name)
             sources.append(Source(_name(f'{folder.name}_{number}'), gt, lq, fields[1] if len(fields) > 1 else ''))
+    return _of_scenes(sources, args, data)
+
+
+def _of_scenes(sources: list[Source], args: argparse.Namespace, root: Path) -> list[Source]:
+    """The sources of the scenes that --scenes and --exclude-scenes leave."""
     known = {source.scene for source in sources}
     for scene in [*(args.scenes or []), *args.exclude_scenes]:
         if sources and scene not in known:
-            raise UserError(f'{data} has no scene {scene!r}; it has {", ".join(sorted(known))}.')
+            raise UserError(f'{root} has no scene {scene!r}; it has {", ".join(sorted(known))}.')
     wanted = (known if args.scenes is None else set(args.scenes)) - set(args.exclude_scenes)
     if sources and not wanted:
-        raise UserError(f'--scenes and --exclude-scenes leave no scene of {data}.')
+        raise UserError(f'--scenes and --exclude-scenes leave no scene of {root}.')
     return [source for source in sources if source.scene in wanted]
+
+
+def _sr(args: argparse.Namespace) -> list[Source]:
+    pairs = _pairs(args.root, r'(?P<before>.+)_(?P<kind>LR|HR)(?P<after>)', 'lr')
+    return [Source(_name(name), gt, lq) for name, gt, lq in pairs]
+
+
+def _gopro(args: argparse.Namespace) -> list[Source]:
+    sources = []
+    for blur in sorted(args.root.rglob('blur')):  # the official download: SEQUENCE/blur, SEQUENCE/sharp
+        sharp = blur.with_name('sharp')
+        partners = {path.name: path for path in _images(sharp)}
+        for lq in _images(blur):
+            if lq.name not in partners:
+                raise UserError(f'{lq} has no clean partner in {sharp}.')
+            sequence = blur.parent.name
+            sources.append(Source(_name(f'{sequence}_{lq.stem}'), partners[lq.name], lq, sequence))
+    if not sources:  # single frames: NAME and NAME_gt, whose first three fields are the sequence
+        for name, gt, lq in _pairs(args.root, r'(?P<before>.+?)(?P<kind>_gt|)(?P<after>)', ''):
+            sources.append(Source(_name(name), gt, lq, '_'.join(name.split('_')[:3])))
+    return _of_scenes(sources, args, args.root)
 
 
 def _polyu(args: argparse.Namespace) -> list[Source]:
@@ -226,7 +256,8 @@ def _cut(task: Task) -> Cut:
     if source.lq:
         images['lq'] = _read(source.lq)
         (h, w), (lq_h, lq_w) = (images[kind].shape[:2] for kind in ('gt', 'lq'))
-        if (h, w) != (lq_h, lq_w):
+        scale = max(h // lq_h, 1) if task.smaller else 1
+        if (h // scale, w // scale) != (lq_h, lq_w):
             raise UserError(f'{source.lq} is {lq_w}x{lq_h}, but its clean partner {source.gt.name} is {w}x{h}.')
     height, width = images['gt'].shape[:2]
     whole = min(height, width) < size
@@ -247,7 +278,7 @@ def _cut(task: Task) -> Cut:
         data = {kind: cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].tobytes()
                 for kind, image in tile.items() if f'{kind}/{name}.png' not in task.have}
         if folder is None:
-            cut.encoded.append((name, tile['gt'].shape, data))
+            cut.encoded.append((name, {kind: image.shape for kind, image in tile.items()}, data))
         else:
             for kind, png in data.items():
                 _write(folder / kind / f'{name}.png', png)
@@ -333,7 +364,8 @@ def _make_folders(out: Path, sources: list[Source], manifest: Manifest, args: ar
             entry = None
         wanted = {f'{kind}/{name}.png' for kind in kinds for name in entry['tiles']} if entry else set()
         if not entry or not wanted <= have:
-            todo.append((files, Task(source, args.size, args.step, args.max_shift, out, frozenset(wanted & have))))
+            todo.append((files, Task(source, args.size, args.step, args.max_shift, out, frozenset(wanted & have),
+                                     args.command == 'sr')))
     written, saved = 0, time.monotonic()
     try:
         with closing(_cut_all((task for _, task in todo), min(args.jobs, max(len(todo), 1)))) as cuts:
@@ -363,7 +395,8 @@ def _make_lmdb(out: Path, sources: list[Source], manifest: Manifest, args: argpa
     out.mkdir(parents=True, exist_ok=True)
     manifest.done = {}
     manifest.save()  # until the end, the manifest says that nothing is finished
-    tasks = (Task(source, args.size, args.step, args.max_shift, None) for source in sources)
+    tasks = (Task(source, args.size, args.step, args.max_shift, None, smaller=args.command == 'sr')
+             for source in sources)
     makers: dict[str, LmdbMaker] = {}
     written = 0
     try:
@@ -371,9 +404,9 @@ def _make_lmdb(out: Path, sources: list[Source], manifest: Manifest, args: argpa
             makers[kind] = LmdbMaker(str(path), batch=500, compress_level=PNG_LEVEL)
         with closing(_cut_all(tasks, min(args.jobs, len(sources)))) as cuts:
             for cut, source, stats in zip(tqdm(cuts, total=len(sources), unit='image'), sources, files):
-                for name, shape, data in cut.encoded:
+                for name, shapes, data in cut.encoded:
                     for kind, png in data.items():
-                        makers[kind].put(png, name, shape)
+                        makers[kind].put(png, name, shapes[kind])
                 manifest.add(source, stats, cut)
                 written += cut.written
         _require_tiles(manifest, args)
@@ -425,27 +458,33 @@ def _parser() -> argparse.ArgumentParser:
         'sidd': 'SIDD Small or Medium, sRGB: the folder with Data or with the scene folders',
         'polyu': 'PolyU: the folder with OriginalImages and CroppedImages',
         'nam': 'Nam CC15: a folder of *_real and *_mean images',
+        'sr': 'super-resolution pairs: a folder of *_LR and *_HR images, e.g. Set5/image_SRF_2; kept whole',
+        'gopro': 'GoPro: the folder above the sequences with blur and sharp, or one of frames NAME and NAME_gt',
     }.items():
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument('root', type=Path, metavar='ROOT')
         sub.add_argument('-o', '--out', type=Path, required=True, metavar='OUT')
-        sub.add_argument('--size', type=int, default=DEFAULT_SIZE[name], metavar='PX',
-                         help='side of a tile; 0: whole images; smaller images are kept whole (default: %(default)s)')
-        sub.add_argument('--step', type=int, metavar='PX',
-                         help=f'from tile to tile (default: {"half the" if name == "div2k" else "the"} size)')
+        if name == 'sr':
+            sub.set_defaults(size=0, step=None)
+        else:
+            sub.add_argument('--size', type=int, default=DEFAULT_SIZE[name], metavar='PX', help='side of a tile; '
+                             '0: whole images; smaller images are kept whole (default: %(default)s)')
+            sub.add_argument('--step', type=int, metavar='PX',
+                             help=f'from tile to tile (default: {"half the" if name == "div2k" else "the"} size)')
         sub.add_argument('--lmdb', action='store_true', help='write LMDBs instead of folders')
         sub.add_argument('--jobs', type=int, default=os.cpu_count() or 1, metavar='N',
                          help='images at the same time (default: all cores)')
-        if name == 'div2k':
+        if name in ('div2k', 'sr', 'gopro'):
             sub.set_defaults(max_shift=0.0)
         else:
             sub.add_argument('--max-shift', type=float, default=0.3 if name == 'polyu' else 0.0, metavar='PX',
                              help='drop tiles whose noisy and clean version are shifted by more; 0: keep all '
                                   '(default: %(default)s)')
-        if name == 'sidd':
-            sub.add_argument('--scenes', type=_scene_list, metavar='001,002',
-                             help="only these scenes (the second field of the folder's name)")
-            sub.add_argument('--exclude-scenes', type=_scene_list, default=[], metavar='008',
+        if name in ('sidd', 'gopro'):
+            example, what = {'sidd': ('001', "the second field of the folder's name"),
+                             'gopro': ('GOPR0374_11_00', 'sequences')}[name]
+            sub.add_argument('--scenes', type=_scene_list, metavar=f'{example},…', help=f'only these scenes ({what})')
+            sub.add_argument('--exclude-scenes', type=_scene_list, default=[], metavar=example,
                              help='all but these scenes')
         if name == 'polyu':
             sub.add_argument('--part', choices=('original', 'cropped'), default='original',
@@ -473,7 +512,8 @@ def run(argv: Sequence[str] | None = None) -> str:
     for folder in (args.root, args.out):
         if not folder.is_dir() and (folder is args.root or folder.exists()):
             raise UserError(f'{folder} is not a folder.')
-    finders = {'div2k': _div2k, 'sidd': _sidd, 'polyu': _polyu, 'nam': _nam}
+    finders = {'div2k': _div2k, 'sidd': _sidd, 'polyu': _polyu, 'nam': _nam, 'sr': _sr,
+               'gopro': _gopro}
     sources = finders[args.command](args)
     if not sources:
         raise UserError(f'No image for {args.command} was found in {args.root}.')

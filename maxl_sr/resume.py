@@ -47,7 +47,7 @@ class PositionSampler(EnlargedSampler):
                 yield (self.epoch, step * self.num_replicas + self.rank), index
 
 
-_lock = threading.Lock()  # BasicSR's prefetching draws items in two threads at the start
+_lock = threading.RLock()  # BasicSR's prefetching draws items in two threads at the start
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from basicsr.archs import build_network
+from basicsr.utils.matlab_functions import imresize
 
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
@@ -59,6 +60,26 @@ def test_the_parallel_auxiliary_head_reads_the_features():
     torch.testing.assert_close(net.aux_head(features), net.forward_heads(features, x)[1])
 
 
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('size', [(1, 1), (5, 4), (17, 31)])
+def test_super_resolution_of_any_size(arch, scale, size):
+    net, x = arch(**SMALL, scale=scale), torch.rand(2, 3, *size)
+    restored, reconstruction = net.forward_heads(net.forward_features(x), x)
+    assert restored.shape == (2, 3, size[0] * scale, size[1] * scale) and reconstruction.shape == x.shape
+    torch.testing.assert_close(net(x), restored)
+
+
+def test_the_residual_is_added_to_matlabs_bicubic_enlargement():
+    net = MultiTaskNet(**SMALL, scale=3)
+    torch.nn.init.zeros_(net.primary_head[-2].weight)
+    x = torch.rand(1, 3, 12, 10)
+    ours, matlab = net(x)[0], imresize(x[0], 3)
+    torch.testing.assert_close(ours[:, 9:-9, 9:-9], matlab[:, 9:-9, 9:-9], rtol=0, atol=1e-5)  # borders are padded
+    flat = net(torch.full((1, 3, 5, 5), 0.3))
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3))
+
+
 def test_the_mask_network_shares_one_slope():
     names = [name for name, w in MaskNet().named_parameters() if w.ndim == 1]
     assert names == ['activation.weight']
@@ -71,7 +92,7 @@ def test_no_convolution_has_a_bias():
 
 @pytest.mark.parametrize('arguments', [
     {}, {'num_feat': 8}, {'feat_step': 0}, {'num_block': 3}, {'num_level': 1}, {'num_level': 4},
-    {'num_primary_block': 1, 'num_aux_block': 3}, {'num_in_ch': 1, 'num_out_ch': 1},
+    {'num_primary_block': 1, 'num_aux_block': 3}, {'num_in_ch': 1, 'num_out_ch': 1}, {'scale': 2}, {'scale': 3},
 ])
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 def test_state_dict_round_trip(arch, arguments):
@@ -92,7 +113,8 @@ def test_unknown_argument_is_an_error(arch):
     (MultiTaskNet, {'num_level': 1.5}, 'num_level must be a positive integer'),
     (MultiTaskNet, {'feat_step': -1}, 'feat_step must be a non-negative integer'),
     (MultiTaskNet, {'num_out_ch': 1}, r'num_in_ch \(3\) and num_out_ch \(1\) must be equal'),
-    (ParallelMultiTaskNet, {'scale': 2}, 'scale must be 1, not 2'),
+    (MultiTaskNet, {'scale': 5}, 'scale must be one of 1, 2, 3, 4, not 5'),
+    (ParallelMultiTaskNet, {'scale': 2.0}, 'scale must be one of 1, 2, 3, 4, not 2.0'),
     (MaskNet, {'num_block': 0}, 'num_block must be a positive integer'),
 ])
 def test_bad_values_are_refused(arch, arguments, message):

@@ -4,7 +4,11 @@ import pytest
 import torch
 from basicsr.losses import build_loss
 
-from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import (
+    MaskedReconstructionLoss,
+    fixed_mask,
+    masked_reconstruction_loss,
+)
 from maxl_sr.losses.two_direction_gradient_loss import TwoDirectionGradientLoss, two_direction_gradient_loss
 from maxl_sr.meta import Objective
 
@@ -33,6 +37,30 @@ def test_the_mean_is_over_the_elements_not_the_mask():
     assert masked_reconstruction_loss(pred, target, torch.zeros_like(mask)).item() == 0
     torch.testing.assert_close(masked_reconstruction_loss(pred, target, torch.ones_like(mask)),
                                (pred - target).abs().mean())
+
+
+def test_fixed_masks_by_hand():
+    step = torch.zeros(1, 3, 5, 8)
+    step[..., 4:] = 0.5
+    edges = fixed_mask(step, 'edges')
+    assert edges[0, 0, 2].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+    high = fixed_mask(step, 'high_frequency')
+    assert high.shape == (1, 1, 5, 8) and high.max() == 1 and high[0, 0, 2, 3] == high.max() and high[0, 0, 2, 0] < 0.1
+    assert fixed_mask(step, 'none') is None
+    for kind in ('edges', 'high_frequency'):
+        assert (fixed_mask(torch.full((2, 3, 4, 4), 0.3), kind) <= 1e-3).all()
+        assert fixed_mask(torch.rand(1, 3, 1, 1), kind).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize('kind', ['edges', 'high_frequency'])
+def test_the_fixed_mask_is_that_of_the_target(kind):
+    pred, target = torch.rand(2, 3, 9, 8, requires_grad=True), torch.rand(2, 3, 9, 8)
+    loss = MaskedReconstructionLoss(fixed_mask=kind)
+    torch.testing.assert_close(loss(pred, target), ((pred - target).abs() * fixed_mask(target, kind)).mean())
+    own = torch.rand(2, 1, 9, 8)
+    torch.testing.assert_close(loss(pred, target, own), ((pred - target).abs() * own).mean())  # a mask given wins
+    with pytest.raises(ValueError, match="fixed_mask must be one of none, edges, high_frequency, not 'edge'"):
+        MaskedReconstructionLoss(fixed_mask='edge')
 
 
 def test_gradient_loss_by_hand():

@@ -9,7 +9,7 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, _pattern, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
-from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
+from maxl_sr.meta import InnerRates, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.samples import sum_over_samples
 
@@ -20,12 +20,12 @@ EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_on
 class Problem:
     """Two small networks and a batch of two pairs, in float64."""
 
-    def __init__(self, arch=MultiTaskNet, seed=0):
+    def __init__(self, arch=MultiTaskNet, seed=0, scale=1):
         torch.manual_seed(seed)
-        self.net = arch(num_feat=6, feat_step=2, num_block=1, num_level=2, num_primary_block=1).double()
+        self.net = arch(num_feat=6, feat_step=2, num_block=1, num_level=2, num_primary_block=1, scale=scale).double()
         self.mask_net = MaskNet(num_feat=4, num_block=1).double()
         self.y = torch.rand(2, 3, 9, 11, dtype=torch.float64)
-        self.x = torch.rand(2, 3, 9, 11, dtype=torch.float64)
+        self.x = torch.rand(2, 3, 9 * scale, 11 * scale, dtype=torch.float64)
         self.objective = MaskedReconstructionLoss()
 
     def weights(self):
@@ -45,10 +45,11 @@ def naive_outputs(net, weights, y):
 
     features = call('body', y)
     residual = call('primary_head', features)
-    restored = y + residual
+    enlarged = F.interpolate(y, scale_factor=net.scale, mode='bicubic', antialias=True) if net.scale > 1 else y
+    restored = enlarged + residual
     if isinstance(net, ParallelMultiTaskNet):
         return restored, call('aux_head', features)
-    return restored, call('aux_head', torch.cat([restored, residual], 1))
+    return restored, call('aux_head', F.pixel_unshuffle(torch.cat([restored, residual], 1), net.scale))
 
 
 def naive_objective(problem, weights, y, mask):
@@ -133,6 +134,19 @@ def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
         assert reached == {'body', 'primary_head', 'aux_head', 'mask'}
 
 
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+@pytest.mark.parametrize('scale', [2, 3, 4])
+def test_super_resolution_equals_unrolled_autograd(arch, scale):
+    problem = Problem(arch, scale=scale)
+    names, weights = zip(*problem.named())
+    reference = gradients(naive_transfer(problem, 2, 'heads'), weights)
+    for meta_gradient, samples in EXACT:
+        assert_close(gradients(ours_transfer(problem, 2, 'heads', meta_gradient, samples=samples), weights), reference,
+                     names, 1e-9)
+    weights = list(problem.mask_net.parameters())
+    assert_close(gradients(ours_maxl(problem), weights), gradients(naive_maxl(problem), weights), range(99), 1e-9)
+
+
 @pytest.mark.parametrize('meta_gradient, samples', EXACT)
 def test_transfer_in_float32(meta_gradient, samples):
     problem = Problem()
@@ -152,7 +166,7 @@ def test_transfer_in_float32(meta_gradient, samples):
 @pytest.mark.parametrize('params', ['heads', 'all'])
 def test_learned_rates_equal_unrolled_autograd(meta_gradient, samples, learn_lr, per_step, params):
     problem = Problem()
-    rates = InnerRates(adaptable_weights(problem.net, params), LR, learn_lr, 3 if per_step else 1)
+    rates = InnerRates(problem.net, LR, params, learn_lr, 3 if per_step else 1)
     with torch.no_grad():
         for number, rate in enumerate(rates.parameters()):
             rate += 0.3 * torch.randn(rate.shape, generator=torch.Generator().manual_seed(number), dtype=rate.dtype)
@@ -377,6 +391,6 @@ def test_wrong_choices_are_refused():
     with pytest.raises(ValueError, match='steps must be at least 1, not 0'):
         ours_transfer(problem, 0, 'heads')
     with pytest.raises(ValueError, match='rates of 2 steps, but steps is 3'):
-        ours_transfer(problem, 3, 'heads', rates=InnerRates(adaptable_weights(problem.net, 'heads'), LR)(2))
+        ours_transfer(problem, 3, 'heads', rates=InnerRates(problem.net, LR)(2))
     with pytest.raises(ValueError, match="learn_lr must be 'tensor' or 'parameter', not 'no'"):
-        InnerRates({}, LR, 'no')
+        InnerRates(problem.net, LR, learn_lr='no')

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from maxl_sr.archs.arch_util import check_positive, conv, res_blocks
 
+SCALES = (1, 2, 3, 4)
+
 
 class UNetBody(nn.Module):
     """U-Net from an image ``(B, C, H, W)`` to features ``(B, num_feat, H, W)``; any size from 1×1.
@@ -40,10 +42,32 @@ class UNetBody(nn.Module):
 
 
 class Head(nn.Sequential):
-    """`num_block` residual blocks and a last convolution: ``(B, num_feat, H, W)`` to ``(B, num_out_ch, H, W)``."""
+    """`num_block` residual blocks and a last convolution, ``(B, num_feat, H, W)`` to ``(B, num_out_ch, sH, sW)``.
 
-    def __init__(self, num_feat: int, num_out_ch: int, num_block: int) -> None:
-        super().__init__(*res_blocks(num_feat, num_block), conv(num_feat, num_out_ch))
+    With a scale s > 1 the last convolution gives s² values a pixel and channel, which become s×s pixels.
+    """
+
+    def __init__(self, num_feat: int, num_out_ch: int, num_block: int, scale: int = 1) -> None:
+        shuffle = [nn.PixelShuffle(scale)] if scale > 1 else []
+        super().__init__(*res_blocks(num_feat, num_block), conv(num_feat, num_out_ch * scale ** 2), *shuffle)
+
+
+def enlarge(x: Tensor, scale: int) -> Tensor:
+    """Return the images ``(B, C, H, W)`` enlarged to ``(B, C, sH, sW)`` by Keys' bicubic kernel (a = −1/2)."""
+    if scale == 1:
+        return x
+    # antialias changes nothing but the kernel when an image grows: without it torch takes a = −3/4
+    return F.interpolate(x, scale_factor=scale, mode='bicubic', align_corners=False, antialias=True)
+
+
+def unshuffle(x: Tensor, scale: int) -> Tensor:
+    """Return the s×s pixels of ``(B, C, sH, sW)`` as channels, ``(B, C·s², H, W)``."""
+    return x if scale == 1 else F.pixel_unshuffle(x, scale)
+
+
+def cascaded_head(num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int, scale: int) -> nn.Sequential:
+    """Return the auxiliary head that reads the restored image and the residual, and reconstructs the input."""
+    return nn.Sequential(conv(2 * num_out_ch * scale ** 2, num_feat), *Head(num_feat, num_in_ch, num_block))
 
 
 @ARCH_REGISTRY.register()
@@ -54,13 +78,16 @@ class MultiTaskNet(nn.Module):
     is the restored image only, so that the network stands in for any other restorer. Images ``(B, C, H, W)`` in [0, 1],
     any size from 1×1.
 
+    For super-resolution by s the restored image is ``(B, C, sH, sW)``: the residual is added to the bicubic enlargement
+    of y, and the auxiliary head, which reconstructs y itself, reads the s×s pixels of x̂ and r as channels.
+
     Args:
         num_in_ch: Channels of the input.
         num_out_ch: Channels of the output; must equal `num_in_ch`.
         num_feat: Channels of the features at full resolution.
         feat_step: Channels that every level of the U-Net adds.
         num_block: Residual blocks of every level in the encoder, and again in the decoder.
-        scale: Only 1.
+        scale: Enlargement s: 1, 2, 3 or 4.
         num_level: Levels of the U-Net.
         num_primary_block: Residual blocks of the primary head.
         num_aux_block: Residual blocks of the auxiliary head.
@@ -80,34 +107,35 @@ class MultiTaskNet(nn.Module):
         if num_in_ch != num_out_ch:
             raise ValueError(f'num_in_ch ({num_in_ch}) and num_out_ch ({num_out_ch}) must be equal: '
                              'the primary head adds a residual to the input')
-        if scale != 1:
-            raise ValueError(f'scale must be 1, not {scale!r}')
+        if type(scale) is not int or scale not in SCALES:
+            raise ValueError(f'scale must be one of {", ".join(map(str, SCALES))}, not {scale!r}')
+        self.scale = scale
         self.body = UNetBody(num_in_ch, num_feat, feat_step, num_block, num_level)
-        self.primary_head = Head(num_feat, num_out_ch, num_primary_block)
+        self.primary_head = Head(num_feat, num_out_ch, num_primary_block, scale)
         self.aux_head = self._make_aux_head(num_in_ch, num_out_ch, num_feat, num_aux_block)
 
     def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
-        return nn.Sequential(conv(2 * num_out_ch, num_feat), *Head(num_feat, num_in_ch, num_block))
+        return cascaded_head(num_in_ch, num_out_ch, num_feat, num_block, self.scale)
 
     def _reconstruct(self, features: Tensor, restored: Tensor, residual: Tensor) -> Tensor:
-        return self.aux_head(torch.cat([restored, residual], dim=1))
+        return self.aux_head(unshuffle(torch.cat([restored, residual], dim=1), self.scale))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the body's features ``(B, num_feat, H, W)`` of the image `x` ``(B, C, H, W)`` in [0, 1]."""
         return self.body(x)
 
     def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
-        """Return the restored image ``(B, C, H, W)`` from features and image, without the auxiliary head."""
-        return x + self.primary_head(features)
+        """Return the restored image ``(B, C, sH, sW)`` from features and image, without the auxiliary head."""
+        return enlarge(x, self.scale) + self.primary_head(features)
 
     def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (restored image, reconstruction of the input), both ``(B, C, H, W)``, from features and image."""
+        """Return (restored image ``(B, C, sH, sW)``, reconstruction of `x`) from features and the image `x`."""
         residual = self.primary_head(features)
-        restored = x + residual
+        restored = enlarge(x, self.scale) + residual
         return restored, self._reconstruct(features, restored, residual)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the restored image only, ``(B, C, H, W)``, of the image `x` in [0, 1]; the output is not clamped."""
+        """Return the restored image only, ``(B, C, sH, sW)``, of the image `x` in [0, 1]; the output is not clamped."""
         return self.forward_primary(self.forward_features(x), x)
 
 

@@ -10,6 +10,38 @@ from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Heads
 
 CRITERIA = ('l1', 'l2', 'charbonnier')
+FIXED_MASKS = ('none', 'edges', 'high_frequency')
+
+
+def fixed_mask(image: Tensor, kind: str) -> Tensor | None:
+    """Return a mask ``(B, 1, H, W)`` in [0, 1] made from the image itself, where there is no mask network.
+
+    Either is divided by its maximum in the image, or 0.001 if that is larger: a flat image gives 0.
+
+    Args:
+        image: ``(B, C, H, W)``.
+        kind: 'edges' (gradient magnitude of the mean of the channels, central differences), 'high_frequency' (its
+            distance from a Gaussian blur of σ = 1.5 pixels), or 'none', which gives None.
+
+    Raises:
+        ValueError: `kind` is none of these.
+    """
+    check_choice('fixed_mask', kind, FIXED_MASKS)
+    if kind == 'none':
+        return None
+    grey = image.detach().mean(dim=1, keepdim=True)
+    if kind == 'edges':
+        padded = F.pad(grey, (1, 1, 1, 1), mode='replicate')
+        dx, dy = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+        strength = torch.sqrt(dx ** 2 + dy ** 2)
+    else:
+        at = torch.arange(-4, 5, dtype=image.dtype, device=image.device)
+        window = torch.exp(-at ** 2 / (2 * 1.5 ** 2))
+        window = window / window.sum()
+        padded = F.pad(grey, (4, 4, 4, 4), mode='replicate')
+        blurred = F.conv2d(F.conv2d(padded, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
+        strength = (grey - blurred).abs()
+    return strength / strength.amax(dim=(2, 3), keepdim=True).clamp_min(1e-3)
 
 
 def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None, criterion: str = 'l1',
@@ -56,21 +88,28 @@ class MaskedReconstructionLoss(nn.Module):
         loss_weight: Factor.
         reduction: 'none', 'mean' or 'sum'.
         criterion: 'l1', 'l2' or 'charbonnier'.
+        fixed_mask: The mask, made from the target by :func:`fixed_mask`, of a call that brings none: 'none', 'edges'
+            or 'high_frequency'.
 
     Raises:
         ValueError: An argument is none of its choices; in the call, shapes do not match.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', criterion: str = 'l1') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', criterion: str = 'l1',
+                 fixed_mask: str = 'none') -> None:
         super().__init__()
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('criterion', criterion, CRITERIA)
+        check_choice('fixed_mask', fixed_mask, FIXED_MASKS)
+        self.fixed_mask = fixed_mask
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.criterion = criterion
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the loss of `pred` against `target`, both ``(B, C, H, W)``, with the mask of the function."""
+        if mask is None:
+            mask = fixed_mask(target, self.fixed_mask)
         return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction)
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:

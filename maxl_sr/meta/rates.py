@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.task import HEADS
+from maxl_sr.meta.task import adaptable_weights
 
 LEARN_LR = ('no', 'tensor', 'parameter')
 Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
@@ -26,23 +26,28 @@ class InnerRates(nn.Module):
     meta-gradients has it at hand.
 
     Args:
-        weights: The weights that adapt, by name.
+        net: Multi-task network.
         lr: Rate to begin with.
+        params: What adapts: 'heads' or 'all'.
         learn_lr: 'tensor' (one rate for each of the weights) or 'parameter' (one for each of their elements).
         steps: Number of steps that have rates of their own; later steps use the last ones.
 
     Raises:
-        ValueError: `learn_lr` is neither, or `lr` or `steps` is not positive.
+        ValueError: `params` or `learn_lr` is none of its choices, or `lr` or `steps` is not positive.
     """
 
-    def __init__(self, weights: Weights, lr: float, learn_lr: str = 'tensor', steps: int = 1) -> None:
+    covers_all: Tensor
+
+    def __init__(self, net: nn.Module, lr: float, params: str = 'heads', learn_lr: str = 'tensor',
+                 steps: int = 1) -> None:
         super().__init__()
         if learn_lr not in LEARN_LR[1:]:
             raise ValueError(f"learn_lr must be 'tensor' or 'parameter', not {learn_lr!r}")
         if not lr > 0 or steps < 1:
             raise ValueError(f'lr ({lr}) and steps ({steps}) must be positive')
+        self.register_buffer('covers_all', torch.tensor(params == 'all'))
         self.log_rates = nn.ParameterDict()
-        for name, weight in weights.items():
+        for name, weight in adaptable_weights(net, params).items():
             shape = weight.shape if learn_lr == 'parameter' else ()
             start = torch.full((steps, *shape), math.log(lr), dtype=weight.dtype, device=weight.device)
             self.log_rates[self._key(name)] = nn.Parameter(start)
@@ -54,18 +59,15 @@ class InnerRates(nn.Module):
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'InnerRates':
         """Return the rates that ``state_dict()`` has described."""
-        rates = cls({}, 1.0)
+        rates = cls(nn.Module(), 1.0, 'all' if state['covers_all'] else 'heads')
         for key, value in state.items():
-            rates.log_rates[key.removeprefix('log_rates.')] = nn.Parameter(value.clone())
+            if key != 'covers_all':
+                rates.log_rates[key.removeprefix('log_rates.')] = nn.Parameter(value.clone())
         return rates
-
-    def names(self) -> set[str]:
-        """Return the names of the weights that have a rate."""
-        return {key.replace('/', '.') for key in self.log_rates}
 
     def params(self) -> str:
         """Return what has rates: 'heads', or 'all' weights."""
-        return 'heads' if all(name.startswith(HEADS) for name in self.names()) else 'all'
+        return 'all' if self.covers_all else 'heads'
 
     def kind(self) -> tuple[str, str, int]:
         """Return what has rates ('heads', 'all'), what shares one ('tensor', 'parameter'), and for how many steps."""

@@ -10,10 +10,14 @@ Inputs = tuple[Tensor | None, ...]
 
 
 def adaptable_weights(net: nn.Module, params: str) -> Weights:
-    """Return the weights that the inner loop changes, by name: those of the heads ('heads') or all ('all')."""
+    """Return the weights that the inner loop changes, by name: those of the heads ('heads') or all ('all').
+
+    The heads are ``primary_head`` and ``aux_head``, or what the network names (the beginnings of its weights' names) in
+    an attribute ``adaptable``.
+    """
     if params not in ('heads', 'all'):
         raise ValueError(f"params must be 'heads' or 'all', not {params!r}")
-    prefixes = HEADS if params == 'heads' else ''
+    prefixes = getattr(net, 'adaptable', HEADS) if params == 'heads' else ''
     return {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
 
 

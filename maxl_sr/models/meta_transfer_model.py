@@ -8,7 +8,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta import InnerRates, adaptable_weights, stored_bytes, transfer_loss
+from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel, saved_rates
 from maxl_sr.models.outer_step import Losses
 from maxl_sr.utils.machine import free_memory
@@ -70,8 +70,8 @@ class MetaTransferModel(AdaptiveModel):
         if inner.learn_lr != 'no':
             rates = saved_rates(self.opt['path'].get('pretrain_network_g'))
             if rates is None:
-                rates = InnerRates(adaptable_weights(self.net_g, inner.params), inner.lr * inner.loss_weight,
-                                   inner.learn_lr, inner.steps if inner.per_step else 1)
+                rates = InnerRates(self.net_g, inner.lr * inner.loss_weight, inner.params, inner.learn_lr,
+                                   inner.steps if inner.per_step else 1)
             else:
                 get_root_logger().info('Inner rates: those of the checkpoint, in place of inner: lr')
             self.inner_rates = rates.to(self.device)

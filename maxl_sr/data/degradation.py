@@ -1,0 +1,84 @@
+"""Blur, sub-sampling, noise and compression of clean images, by BasicSR's own functions."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from basicsr.data.degradations import add_jpg_compression, random_mixed_kernels
+from basicsr.utils.matlab_functions import imresize
+
+from maxl_sr.data.noise import Noise, Range, add_noise
+from maxl_sr.resume import seeded
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How :class:`SyntheticDegradationDataset` degrades: blur, then sub-sampling, noise, compression; null: not so.
+
+    Attributes:
+        sigma: Gaussian blur: range of the standard deviation, in pixels of the clean image; the two axes of an
+            anisotropic one draw each their own.
+        isotropic_share: Share of the Gaussian kernels that are isotropic.
+        motion: Linear motion blur: range of its length in pixels; its direction is uniform. With both kinds of blur,
+            an image gets one or the other with equal probability.
+        kernel_size: Side of the blur kernels, an odd number of pixels.
+        downsample: 'bicubic' (MATLAB's, with anti-aliasing) or 'direct' (every s-th pixel, beginning with the first).
+        noise: Ranges of :class:`maxl_sr.data.noise.Noise`, none if absent.
+        jpeg: Range of the quality of a JPEG compression, 1 to 100.
+    """
+
+    sigma: Range | None = field(default=None, metadata={'low': 0, 'strict': True})
+    isotropic_share: float = field(default=0.5, metadata={'low': 0})
+    motion: Range | None = field(default=None, metadata={'low': 1})
+    kernel_size: int = field(default=21, metadata={'low': 3})
+    downsample: Literal['bicubic', 'direct'] = 'bicubic'
+    noise: dict[str, Any] | None = None
+    jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
+
+
+def motion_kernel(size: int, length: float, angle: float) -> np.ndarray:
+    """Return the kernel ``(size, size)`` of a straight, uniform motion by `length` pixels at `angle` (radians).
+
+    Every one of many points of the path falls to its four nearest pixels; the sum is 1.
+    """
+    kernel = np.zeros((size + 2, size + 2))
+    for t in np.linspace(-(length - 1) / 2, (length - 1) / 2, 16 * size):
+        x, y = size / 2 + 0.5 + t * math.cos(angle), size / 2 + 0.5 + t * math.sin(angle)
+        left, top = int(x), int(y)
+        for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+            kernel[row, column] += (1 - abs(x - column)) * (1 - abs(y - row))
+    kernel = kernel[1:-1, 1:-1]
+    return kernel / kernel.sum()
+
+
+def random_kernel(degradation: Degradation, rng: np.random.Generator) -> np.ndarray | None:
+    """Draw the blur kernel of an image; None where there is no blur."""
+    kinds = [kind for kind in ('sigma', 'motion') if getattr(degradation, kind) is not None]
+    if not kinds:
+        return None
+    if rng.choice(kinds) == 'motion':
+        assert degradation.motion is not None
+        return motion_kernel(degradation.kernel_size, rng.uniform(*degradation.motion), rng.uniform(0, math.pi))
+    share = degradation.isotropic_share
+    with seeded(int(rng.integers(2 ** 32))):  # BasicSR draws from the global generators
+        return random_mixed_kernels(('iso', 'aniso'), (share, 1 - share), degradation.kernel_size, degradation.sigma,
+                                    degradation.sigma)
+
+
+def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, scale: int,
+            rng: np.random.Generator) -> np.ndarray:
+    """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), float32 in [0, 1], clipped."""
+    image = clean
+    kernel = random_kernel(degradation, rng)
+    if kernel is not None:
+        # cv2 correlates: turned, it is a convolution
+        image = cv2.filter2D(image, -1, np.ascontiguousarray(kernel[::-1, ::-1]), borderType=cv2.BORDER_REFLECT_101)
+    if scale > 1:
+        image = imresize(image, 1 / scale) if degradation.downsample == 'bicubic' else image[::scale, ::scale]
+    if noise is not None:
+        image = add_noise(image, noise, rng)
+    if degradation.jpeg is not None:
+        image = add_jpg_compression(np.ascontiguousarray(image), int(rng.uniform(*degradation.jpeg)))
+    return np.clip(image, 0, 1).astype(np.float32)

@@ -1,0 +1,46 @@
+"""Clean images that are blurred, sub-sampled, made noisy and compressed on the fly."""
+
+from typing import Any
+
+import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from maxl_sr.data.clean_images import CleanImageDataset
+from maxl_sr.data.degradation import Degradation, degrade
+from maxl_sr.data.noise import Noise
+from maxl_sr.errors import UserError
+from maxl_sr.utils.options import parse
+
+
+@DATASET_REGISTRY.register()
+class SyntheticDegradationDataset(CleanImageDataset):
+    """Pairs (degraded, clean) for super-resolution and deblurring; see :class:`CleanImageDataset`.
+
+    Options:
+        dataroot_gt: Folder or LMDB of clean images.
+        io_backend: ``type: disk`` or ``type: lmdb``.
+        degradation: See :class:`maxl_sr.data.degradation.Degradation`.
+        seed: Seed of the fixed degradation; default 0.
+        center_crop: Size of the central crop in validation and test; default the whole image.
+        gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR; `gt_size` is a multiple of
+            the scale.
+    """
+
+    degradation_keys = ('degradation', )
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        where = f'{self.where}: degradation'
+        self.degradation = parse(Degradation, opt.get('degradation') or {}, where)
+        if not self.degradation.kernel_size % 2:
+            raise UserError(f'{where}: kernel_size must be odd, not {self.degradation.kernel_size}')
+        if self.degradation.isotropic_share > 1:
+            raise UserError(f'{where}: isotropic_share must be at most 1, not {self.degradation.isotropic_share}')
+        if self.degradation.motion is not None and self.degradation.motion[1] > self.degradation.kernel_size:
+            raise UserError(f'{where}: motion must be at most kernel_size {self.degradation.kernel_size}, not '
+                            f'{list(self.degradation.motion)}')
+        noise = self.degradation.noise
+        self.noise = None if noise is None else parse(Noise, noise, f'{where}: noise')
+
+    def degrade(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return degrade(clean, self.degradation, self.noise, self.scale, rng)

@@ -1,0 +1,56 @@
+"""Super-resolution and deblurring through the pipelines: our models, and the losses in BasicSR's own."""
+
+import csv
+
+import pytest
+import torch
+from conftest import test_options as options_for_test
+from conftest import train_options
+
+BLIND = {'sigma': [0.5, 2.0], 'downsample': 'direct'}
+
+
+def degraded(pairs, scale, degradation):
+    return {'type': 'SyntheticDegradationDataset', 'dataroot_gt': f'{pairs}/gt', 'io_backend': {'type': 'disk'},
+            'degradation': degradation}
+
+
+def options(model, pairs, scale, degradation):
+    opt = train_options(model, pairs)
+    opt['scale'] = scale
+    opt['network_g']['scale'] = scale
+    opt['datasets']['train'] = {**{k: v for k, v in opt['datasets']['train'].items() if k != 'dataroot_lq'},
+                                **degraded(pairs, scale, degradation)}
+    opt['datasets']['val'] = {'name': 'tiny-val', **degraded(pairs, scale, degradation)}
+    return opt
+
+
+@pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
+@pytest.mark.parametrize('scale, degradation', [(2, BLIND), (4, {}), (1, {'motion': [3, 9]})])
+def test_train_and_adapt(model, scale, degradation, make_pairs, run, tmp_path):
+    pairs = make_pairs(count=3, height=33, width=42)
+    assert run('train', options(model, pairs, scale, degradation)) == 0
+    opt = options_for_test(pairs, tmp_path / 'experiments/tiny/models')
+    opt['scale'] = scale
+    opt['network_g']['scale'] = scale
+    opt['datasets'] = {'test_1': {'name': 'tiny', **degraded(pairs, scale, degradation)}}
+    opt['val']['save_img'] = True
+    opt['val']['metrics']['psnr']['test_y_channel'] = True
+    assert run('test', opt) == 0
+    with open(tmp_path / 'results/tiny_test/tiny.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 and float(rows[0]['psnr_before']) > 10
+    assert ('psnr_noisy' in rows[0]) == (scale == 1)  # an image of another size has no figure
+
+
+@pytest.mark.parametrize('loss', [{'type': 'MaskedReconstructionLoss', 'fixed_mask': 'edges'},
+                                  {'type': 'TwoDirectionGradientLoss'}])
+def test_the_losses_in_a_model_of_the_toolbox(loss, make_pairs, run, tmp_path):
+    opt = options('MetaTransferModel', make_pairs(), 4, {})
+    opt['model_type'] = 'SRModel'
+    opt['network_g'] = {'type': 'MSRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 4}
+    del opt['network_m'], opt['train']['aux_opt'], opt['train']['inner'], opt['val']['adapt'], opt['train']['optim_m']
+    opt['train']['pixel_opt'] = loss
+    assert run('train', opt) == 0
+    saved = torch.load(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
+    assert all(torch.isfinite(weight).all() for weight in saved.values())
