@@ -61,10 +61,11 @@ def random_kernel(degradation: Degradation, rng: np.random.Generator) -> np.ndar
     if rng.choice(kinds) == 'motion':
         assert degradation.motion is not None
         return motion_kernel(degradation.kernel_size, rng.uniform(*degradation.motion), rng.uniform(0, math.pi))
-    share = degradation.isotropic_share
-    with seeded(int(rng.integers(2 ** 32))):  # BasicSR draws from the global generators
-        return random_mixed_kernels(('iso', 'aniso'), (share, 1 - share), degradation.kernel_size, degradation.sigma,
-                                    degradation.sigma)
+    assert degradation.sigma is not None
+    share, (low, high) = degradation.isotropic_share, degradation.sigma
+    sigma = (low, max(high, low * (1 + 1e-9)))  # BasicSR does not take one value for a range
+    with seeded(int(rng.integers(2 ** 32))):  # and draws from the global generators
+        return random_mixed_kernels(('iso', 'aniso'), (share, 1 - share), degradation.kernel_size, sigma, sigma)
 
 
 def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, scale: int,

@@ -201,7 +201,7 @@ def plot(rows: list[Row], path: Path) -> None:
         names = [row['variant'].removeprefix(f'{algorithm} ') for row in own]
         bars = axis.barh(names, [row['seconds'] for row in own])
         axis.bar_label(bars, [f"{row['seconds']:.2f} s, {row['bytes'] / 2**20:.0f} MiB" for row in own], padding=4)
-        axis.margins(x=0.35)
+        axis.set_xlim(0, 1.5 * max((row['seconds'] for row in own), default=1))
         axis.set(xlabel='seconds', title=f'{algorithm} step, batch {batch}, 128²' + (', K = 5' if batch == 2 else ''))
     figure.savefig(path, dpi=110)
 
