@@ -55,10 +55,11 @@ def preflight(opt: dict[str, Any]) -> None:
         _check_training(opt)
     _check_validation(opt)
     resumed = _check_resume(opt) if opt['is_train'] else None
-    for name in [key for key in opt if key.startswith('network_') and opt[key] is not None]:
-        _check_network(opt, name, resumed)
+    nets = {name: _check_network(opt, name, resumed) for name in list(opt)
+            if name.startswith('network_') and opt[name] is not None}
     if hasattr(model, 'check_options'):
         model.check_options(opt)
+        _check_scale(nets['network_g'], opt)
     elif (opt.get('val') or {}).get('adapt') is not None:
         raise UserError(f"val: adapt: a {opt['model_type']} does not adapt; use MAXLModel or MetaTransferModel")
     for name, section in opt['datasets'].items():
@@ -180,7 +181,20 @@ def _check_validation(opt: dict[str, Any]) -> None:
                                  and p.name not in ('img', 'img2')])
 
 
-def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> None:
+def _check_scale(net: Any, opt: dict[str, Any]) -> None:
+    """One pass through the network gives images of the scale of the option file."""
+    size, scale = 32, opt.get('scale', 1)
+    with _telling('network_g'), torch.no_grad():
+        x = torch.full((1, 3, size, size), 0.5)
+        heads = hasattr(net, 'forward_heads')
+        output = net.eval().forward_heads(net.forward_features(x), x)[0] if heads else net.eval()(x)
+    if output.shape != (1, 3, scale * size, scale * size):
+        raise UserError(f"network_g: {opt['network_g']['type']} makes {tuple(output.shape[2:])} pixels of "
+                        f'{(size, size)}, which does not fit scale: {scale}')
+
+
+def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> torch.nn.Module:
+    """Return the network that the section `name` describes, after a look at its checkpoint."""
     arguments = check_component(name, opt[name], ARCH_REGISTRY)
     kind = opt[name]['type']
     try:
@@ -197,6 +211,7 @@ def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> None:
     if path is not None:
         _check_checkpoint(where, net, path, opt['path'].get(f'param_key_{label}', 'params'),
                           opt['path'].get(f'strict_load_{label}', True))
+    return net
 
 
 def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None, strict: bool) -> None:
@@ -278,6 +293,9 @@ def _check_images(where: str, dataset: Dataset, section: dict[str, Any]) -> None
             if not fits:
                 raise UserError(f'{where}: {name}: the ground truth is {gt[0]}×{gt[1]} and the input {lq[0]}×{lq[1]} '
                                 f'pixels, which does not fit scale {scale}')
+        if gt is not None and lq is None and scale > 1 and min(gt) < 4 * scale:
+            raise UserError(f'{where}: {name} ({gt[0]}×{gt[1]}) is too small for scale {scale}: it must have at least '
+                            f'{4 * scale} pixels in each direction')
         if crop is not None and gt is not None and min(gt) < crop:
             raise UserError(f'{where}: {name} ({gt[0]}×{gt[1]}) is smaller than gt_size {crop}')
 

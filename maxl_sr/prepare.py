@@ -151,12 +151,30 @@ def _of_scenes(sources: list[Source], args: argparse.Namespace, root: Path) -> l
 
 def _sr(args: argparse.Namespace) -> list[Source]:
     pairs = _pairs(args.root, r'(?P<before>.+)_(?P<kind>LR|HR)(?P<after>)', 'lr')
+    scales: dict[int, Path] = {}
+    for _, gt, lq in pairs:
+        try:
+            with Image.open(gt) as large, Image.open(lq) as small:
+                scales[large.width // small.width] = lq
+        except UnidentifiedImageError:
+            continue  # told when it is read
+    if len(scales) > 1:
+        a, b = sorted(scales)[:2]
+        raise UserError(f'{args.root} holds pairs of scale {a} ({scales[a].name}) and of scale {b} ({scales[b].name}); '
+                        'keep each scale in a folder of its own.')
+    if scales and max(scales) < 2:
+        raise UserError(f'{scales[max(scales)]} is not smaller than its clean partner.')
     return [Source(_name(name), gt, lq) for name, gt, lq in pairs]
 
 
 def _gopro(args: argparse.Namespace) -> list[Source]:
     sources = []
-    for blur in sorted(args.root.rglob('blur')):  # the official download: SEQUENCE/blur, SEQUENCE/sharp
+    folders = sorted(args.root.resolve().rglob('blur'))  # the official download: SEQUENCE/blur, SEQUENCE/sharp
+    parts = sorted({folder.parents[1].name for folder in folders})
+    if len(parts) > 1:
+        raise UserError(f'{args.root} holds the sequences of {" and ".join(parts)}; name one of these folders, or '
+                        'training and test images would be mixed.')
+    for blur in folders:
         sharp = blur.with_name('sharp')
         partners = {path.name: path for path in _images(sharp)}
         for lq in _images(blur):
@@ -259,6 +277,7 @@ def _cut(task: Task) -> Cut:
         scale = max(h // lq_h, 1) if task.smaller else 1
         if (h // scale, w // scale) != (lq_h, lq_w):
             raise UserError(f'{source.lq} is {lq_w}x{lq_h}, but its clean partner {source.gt.name} is {w}x{h}.')
+        images['gt'] = images['gt'][:lq_h * scale, :lq_w * scale]  # what is left beside whole pixels
     height, width = images['gt'].shape[:2]
     whole = min(height, width) < size
     if size == 0 or whole:
@@ -459,7 +478,7 @@ def _parser() -> argparse.ArgumentParser:
         'polyu': 'PolyU: the folder with OriginalImages and CroppedImages',
         'nam': 'Nam CC15: a folder of *_real and *_mean images',
         'sr': 'super-resolution pairs: a folder of *_LR and *_HR images, e.g. Set5/image_SRF_2; kept whole',
-        'gopro': 'GoPro: the folder above the sequences with blur and sharp, or one of frames NAME and NAME_gt',
+        'gopro': 'GoPro: the folder (train, test) of the sequences with blur and sharp, or one of NAME and NAME_gt',
     }.items():
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument('root', type=Path, metavar='ROOT')

@@ -50,12 +50,13 @@ def test_gaussian_kernels_have_the_width_asked_for():
     assert any(abs(k.sum(0) @ at ** 2 - k.sum(1) @ at ** 2) > 1 for k in wide)
 
 
-def test_the_blur_is_a_convolution_with_the_kernel():
+def test_the_blur_is_a_convolution_with_the_kernel(monkeypatch):
     point = np.zeros((31, 31, 3), np.float32)
     point[15, 15] = 1
-    setting = Degradation(motion=(9, 9), kernel_size=11)
-    blurred = degrade(point, setting, None, 1, rng())
-    np.testing.assert_allclose(blurred[10:21, 10:21, 0], random_kernel(setting, rng()), atol=1e-6)
+    kernel = rng().random((11, 11)) / 60.5
+    monkeypatch.setattr('maxl_sr.data.degradation.random_kernel', lambda degradation, rng: kernel)
+    blurred = degrade(point, Degradation(), None, 1, rng())
+    np.testing.assert_allclose(blurred[10:21, 10:21, 0], kernel, atol=1e-6)
 
 
 def test_sub_sampling():
@@ -120,6 +121,11 @@ def test_validation_is_fixed_by_the_seed_and_training_is_not(make_pairs):
 def test_wrong_options_are_refused(degradation, message, make_pairs):
     with pytest.raises(UserError, match=message):
         dataset(make_pairs(), degradation=degradation)
+
+
+def test_a_degradation_that_does_nothing_is_refused(make_pairs):
+    with pytest.raises(UserError, match='degradation leaves the images as they are'):
+        dataset(make_pairs(), scale=1, degradation={'downsample': 'direct'})
 
 
 def test_a_crop_that_does_not_fit_the_scale_is_refused(make_pairs):

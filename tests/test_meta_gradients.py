@@ -9,7 +9,7 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, _pattern, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
-from maxl_sr.meta import InnerRates, maxl_loss, replay, stored_bytes, transfer_loss
+from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.samples import sum_over_samples
 
@@ -197,6 +197,20 @@ def test_weights_of_the_heads_that_do_not_adapt_get_their_gradient():
             return ours_transfer(problem, 3, 'heads', meta_gradient, samples=samples)
         numeric, (direction, ) = finite_difference(loss, [gain])
         assert (gradients(loss(), [gain])[0] * direction).item() == pytest.approx(numeric, rel=1e-5)
+
+
+def test_frozen_weights_stay_out():
+    problem = Problem()
+    problem.net.body.conv_first.weight.requires_grad_(False)
+    problem.net.aux_head[0].weight.requires_grad_(False)
+    weights = [weight for weight in problem.weights() if weight.requires_grad]
+    reference = gradients(ours_transfer(problem, 2, 'heads'), weights)
+    for mode in (['replay'], ['stored', None, 'together']):
+        assert_close(gradients(ours_transfer(problem, 2, 'heads', *mode), weights), reference, range(99), 1e-9)
+    assert sum(g.norm() for g in gradients(ours_maxl(problem), list(problem.mask_net.parameters()))) > 0
+    assert 'aux_head.0.weight' not in adaptable_weights(problem.net, 'heads')
+    problem.net.requires_grad_(False)
+    assert 'aux_head.0.weight' in adaptable_weights(problem.net, 'heads')
 
 
 def test_replay_passes_gradcheck():

@@ -18,7 +18,7 @@ from conftest import train_options
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
-from maxl_sr.models.adaptive_model import saved_rates
+from maxl_sr.models.adaptive_model import check_rates, saved_rates
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
 
@@ -344,6 +344,7 @@ def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):
     (lambda opt: opt['train'].update(autocast='fp16'), 'autocast must be one of no, bf16'),
     (lambda opt: (opt['train'].update(autocast='bf16'), opt['train']['inner'].update(samples='together')),
      'autocast: bf16 needs inner: samples: one_by_one'),
+    (lambda opt: opt['train']['aux_opt'].update(fixed_mask='edges'), 'fixed_mask and network_m are given'),
     (lambda opt: opt['train'].update(cuda_graph='yes'), 'cuda_graph must be true or false'),
     (lambda opt: opt.update(network_g={'type': 'RIDNet'}), 'network_g: type: RIDNet has no auxiliary head'),
 ])
@@ -352,6 +353,13 @@ def test_wrong_options_of_learned_rates_are_refused(change, message, make_pairs,
     change(opt)
     with pytest.raises(UserError, match=message):
         build(opt, tmp_path)
+
+
+def test_rates_of_another_head_are_refused(make_pairs, tmp_path):
+    built = build(with_learned_rates(train_options('MetaTransferModel', make_pairs())), tmp_path)
+    del built.inner_rates.log_rates['aux_head/0/weight']
+    with pytest.raises(UserError, match='its inner rates lack one for aux_head.0.weight'):
+        check_rates(built.inner_rates, built.net_g)
 
 
 @pytest.mark.parametrize('free, choice', [(2 ** 40, 'stored'), (2 ** 10, 'replay')])

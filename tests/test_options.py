@@ -58,7 +58,7 @@ def test_the_settings_of_the_paper():
     assert (stage1['datasets']['train']['batch_size_per_gpu'], stage1['datasets']['train']['gt_size']) == (16, 128)
     assert train['mask_opt']['loss_weight'] == 0.01
     train = stage2['train']
-    assert train['inner'] == {'steps': 5, 'lr': 5e-5, 'loss_weight': 10.0, 'params': 'heads', 'meta_gradient': 'auto'}
+    assert train['inner'] == {'steps': 5, 'lr': 5e-5, 'loss_weight': 10.0, 'params': 'heads', 'meta_gradient': 'stored'}
     assert (train['optim_g']['lr'], train['optim_m']['lr'], train['pixel_opt']['loss_weight']) == (5e-5, 5e-5, 10.0)
     assert (stage2['datasets']['train']['batch_size_per_gpu'], stage2['datasets']['train']['gt_size']) == (2, 128)
     adapt = test['val']['adapt']

@@ -50,7 +50,25 @@ def test_the_losses_in_a_model_of_the_toolbox(loss, make_pairs, run, tmp_path):
     opt['model_type'] = 'SRModel'
     opt['network_g'] = {'type': 'MSRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 4}
     del opt['network_m'], opt['train']['aux_opt'], opt['train']['inner'], opt['val']['adapt'], opt['train']['optim_m']
-    opt['train']['pixel_opt'] = loss
-    assert run('train', opt) == 0
-    saved = torch.load(tmp_path / 'experiments/tiny/models/net_g_latest.pth')['params']
-    assert all(torch.isfinite(weight).all() for weight in saved.values())
+    trained = []
+    for name, pixel_opt in (('own', loss), ('plain', {'type': 'L1Loss'})):
+        opt['name'], opt['train']['pixel_opt'] = name, pixel_opt
+        assert run('train', opt) == 0
+        saved = torch.load(tmp_path / f'experiments/{name}/models/net_g_latest.pth')['params']
+        trained.append(torch.cat([weight.flatten() for weight in saved.values()]))
+    assert torch.isfinite(trained[0]).all() and not torch.equal(*trained)
+
+
+@pytest.mark.parametrize('top, own', [(2, 1), (1, 2), (4, 3)])
+def test_a_network_of_another_scale_is_refused(top, own, make_pairs, run, capfd):
+    opt = options('MAXLModel', make_pairs(), top, {'sigma': [1, 2]})
+    opt['network_g']['scale'] = own
+    assert run('train', opt) == 2
+    assert f'({32 * own}, {32 * own}) pixels of (32, 32), which does not fit scale: {top}' in capfd.readouterr().err
+
+
+def test_images_too_small_for_the_scale_are_refused(make_pairs, run, capfd):
+    opt = options('MAXLModel', make_pairs(height=18), 4, {})
+    opt['datasets']['val'].update(degraded(make_pairs('small', count=1, height=15), 4, {}))
+    assert run('train', opt) == 2
+    assert '(40×15) is too small for scale 4: it must have at least 16 pixels' in capfd.readouterr().err

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
@@ -17,8 +19,13 @@ class WithAuxiliaryHead(nn.Module):
 
     The head reconstructs the input y from ``cat(x̂, x̂ − y)``, for super-resolution from x̂ and its difference to the
     bicubic enlargement of y. ``net(x)`` is the restored image of `base`. What adapts are the sub-modules `head` of
-    `base` and the auxiliary head. Where `base` has ``forward_features(x)`` and ``forward_primary(features, x)``, its
-    features are computed once an image, otherwise the whole of `base` runs in every inner step.
+    `base` and the auxiliary head. Where `base` has ``forward_features(x)``, one tensor with the images as its first
+    dimension, and ``forward_primary(features, x)``, its features are computed once an image, otherwise the whole of
+    `base` runs in every inner step.
+
+    An exact meta-gradient passes through the same function several times: dropout, stochastic depth and batch
+    normalisation of `base` are always as in evaluation. For loop (b) of MAXL and for ``meta_gradient: replay`` the
+    operations of `base` need forward-mode derivatives, as those of torch have.
 
     Args:
         base: Section of an option file: ``type`` and arguments of a registered network from ``(B, C, H, W)`` in [0, 1]
@@ -50,12 +57,22 @@ class WithAuxiliaryHead(nn.Module):
             if name not in modules:
                 known = ', '.join(child for child, _ in self.base.named_children())
                 raise ValueError(f"head: {base['type']} has no sub-module {name!r}; it has {known}")
-            if not list(modules[name].parameters()):
-                raise ValueError(f"head: the sub-module {name!r} of {base['type']} has no weights")
+            if not any(weight.requires_grad for weight in modules[name].parameters()):
+                raise ValueError(f"head: the sub-module {name!r} of {base['type']} has no weights to train")
         self.scale = scale
         self.aux_head = cascaded_head(num_ch, num_ch, num_feat, num_block, scale)
         self.adaptable = (*(f'base.{name}.' for name in head), 'aux_head.')
         self._split = hasattr(self.base, 'forward_features') and hasattr(self.base, 'forward_primary')
+
+        self.train()
+
+    def train(self, mode: bool = True) -> 'WithAuxiliaryHead':
+        """Set the mode, except for what would make `base` another function at every call."""
+        super().train(mode)
+        for module in self.base.modules():
+            if isinstance(module, (_DropoutNd, _BatchNorm)) or type(module).__name__ == 'DropPath':
+                module.eval()
+        return self
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return what does not adapt: the features of `base`, or the image `x` itself where `base` knows no split."""

@@ -81,5 +81,6 @@ def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, sc
     if noise is not None:
         image = add_noise(image, noise, rng)
     if degradation.jpeg is not None:
-        image = add_jpg_compression(np.ascontiguousarray(image), int(rng.uniform(*degradation.jpeg)))
+        low, high = (round(quality) for quality in degradation.jpeg)
+        image = add_jpg_compression(np.ascontiguousarray(image), int(rng.integers(low, high + 1)))
     return np.clip(image, 0, 1).astype(np.float32)

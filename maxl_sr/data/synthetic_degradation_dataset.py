@@ -40,6 +40,9 @@ class SyntheticDegradationDataset(CleanImageDataset):
             raise UserError(f'{where}: motion must be at most kernel_size {self.degradation.kernel_size}, not '
                             f'{list(self.degradation.motion)}')
         noise = self.degradation.noise
+        kinds = (self.degradation.sigma, self.degradation.motion, self.degradation.jpeg, noise)
+        if self.scale == 1 and all(kind is None for kind in kinds):
+            raise UserError(f'{where} leaves the images as they are; give sigma, motion, jpeg or noise, or a scale')
         self.noise = None if noise is None else parse(Noise, noise, f'{where}: noise')
 
     def degrade(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch.func import jvp
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.samples import gradients
+from maxl_sr.meta.task import adaptable_weights
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -44,7 +45,7 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
         average: Replaces tensors by their mean over all processes, in place.
     """
     fixed = mask.detach()
-    names, weights = zip(*net.named_parameters())
+    names, weights = zip(*adaptable_weights(net, 'all').items())
 
     def gradient(loss: Tensor, at: tuple[Tensor, ...]) -> list[Tensor]:
         gradients = list(torch.autograd.grad(loss, at, materialize_grads=True))

@@ -65,6 +65,10 @@ class InnerRates(nn.Module):
                 rates.log_rates[key.removeprefix('log_rates.')] = nn.Parameter(value.clone())
         return rates
 
+    def names(self) -> set[str]:
+        """Return the names of the weights that have a rate."""
+        return {key.replace('/', '.') for key in self.log_rates}
+
     def params(self) -> str:
         """Return what has rates: 'heads', or 'all' weights."""
         return 'all' if self.covers_all else 'heads'

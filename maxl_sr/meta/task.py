@@ -13,12 +13,15 @@ def adaptable_weights(net: nn.Module, params: str) -> Weights:
     """Return the weights that the inner loop changes, by name: those of the heads ('heads') or all ('all').
 
     The heads are ``primary_head`` and ``aux_head``, or what the network names (the beginnings of its weights' names) in
-    an attribute ``adaptable``.
+    an attribute ``adaptable``. Weights that are frozen do not adapt, unless all of them are (a network that is used,
+    not trained).
     """
     if params not in ('heads', 'all'):
         raise ValueError(f"params must be 'heads' or 'all', not {params!r}")
     prefixes = getattr(net, 'adaptable', HEADS) if params == 'heads' else ''
-    return {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
+    weights: Weights = {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
+    trained: Weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
+    return trained or weights
 
 
 class Task:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta import InnerRates, Objective, Task, adapt
+from maxl_sr.meta import InnerRates, Objective, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
@@ -62,6 +62,18 @@ def saved_rates(path: str | None) -> InnerRates | None:
     if RATES_KEY not in saved:
         return None
     return InnerRates.from_state_dict(saved[RATES_KEY])
+
+
+def check_rates(rates: InnerRates, net: nn.Module) -> None:
+    """Refuse inner rates that lack one for a weight of `net` that adapts.
+
+    Raises:
+        UserError: The message names the first weight.
+    """
+    lost = sorted(adaptable_weights(net, rates.params()).keys() - rates.names())
+    if lost:
+        raise UserError(f'path: pretrain_network_g: its inner rates lack one for {lost[0]}, which adapts; they were '
+                        'learned with another head')
 
 
 def gradients_of(*nets: nn.Module | None) -> list[Tensor]:
@@ -112,9 +124,9 @@ class AdaptiveModel(SRModel):
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
             aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
-            if self.inner_rates is not None:
-                self.inner_rates.to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
+            if self.inner_rates is not None and learned:
+                check_rates(self.inner_rates.to(self.device), self.net_g)
             rate = 'inner rates as learned' if learned else f'inner rate {self._test_rates()}'
             get_root_logger().info(f'Adaptation at test time: {type(self.test_objective).__name__}, {rate}')
 
@@ -158,6 +170,8 @@ class AdaptiveModel(SRModel):
         if train_opt.get('aux_opt') is not None:
             check_objective('train: aux_opt', train_opt['aux_opt'])
         if opt.get('network_m') is not None:
+            if (train_opt.get('aux_opt') or {}).get('fixed_mask', 'none') != 'none':
+                raise UserError('train: aux_opt: fixed_mask and network_m are given, but there can be one mask only')
             if train_opt.get('aux_opt') is None:
                 raise UserError('network_m is given, but train: aux_opt is missing: no loss would use the mask')
             if not train_opt.get('optim_m'):

@@ -9,7 +9,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
-from maxl_sr.models.adaptive_model import AdaptiveModel, saved_rates
+from maxl_sr.models.adaptive_model import AdaptiveModel, check_rates, saved_rates
 from maxl_sr.models.outer_step import Losses
 from maxl_sr.utils.machine import free_memory
 from maxl_sr.utils.options import InnerLoop, parse
@@ -74,6 +74,7 @@ class MetaTransferModel(AdaptiveModel):
                                    inner.steps if inner.per_step else 1)
             else:
                 get_root_logger().info('Inner rates: those of the checkpoint, in place of inner: lr')
+            check_rates(rates, self.net_g)
             self.inner_rates = rates.to(self.device)
         super().init_training_settings()
 

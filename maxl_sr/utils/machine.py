@@ -3,14 +3,15 @@
 import ctypes
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 
 import psutil
 import torch
 
-_CGROUPS = (('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
-            ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'))
+_CGROUPS = ((Path('/sys/fs/cgroup'), 'memory.max', 'memory.current'),
+            (Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes', 'memory.usage_in_bytes'))
 # mallopt's parameters (glibc, malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -38,9 +39,11 @@ def free_memory(device: torch.device) -> int:
     if device.type == 'cuda':
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
-    for limit, used in _CGROUPS:  # of a container
+    for folder, limit, used in _CGROUPS:  # of a container
         try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            cached = re.findall(r'^(?:total_)?inactive_file (\d+)', (folder / 'memory.stat').read_text(), re.MULTILINE)
+            taken = int((folder / used).read_text()) - max(map(int, cached), default=0)
+            free = min(free, int((folder / limit).read_text()) - taken)
         except (OSError, ValueError):  # another version of cgroups, or no limit ('max')
             continue
     return max(free, 0) // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
