@@ -1,5 +1,6 @@
 """Every option file that comes with the package, on tiny data, and the order of its keys."""
 
+import cv2
 import pytest
 import torch
 import yaml
@@ -10,7 +11,17 @@ from maxl_sr.cli import find_option_file, option_folder
 FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
 ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_m', 'path', 'train',
          'val', 'logger', 'dist_params']
-SMALL_MIRNET = {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}
+SMALL = {'MIRNet': {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}, 'MSRResNet': {'num_feat': 8, 'num_block': 1}}
+
+
+def smaller(pairs, scale):
+    """The folder of the clean images of `make_pairs` at 1/scale of their size."""
+    folder = pairs / f'x{scale}'
+    folder.mkdir(exist_ok=True)
+    for path in (pairs / 'gt').iterdir():
+        image = cv2.imread(str(path))
+        cv2.imwrite(str(folder / path.name), image[::scale, ::scale])
+    return folder
 
 
 def tiny(opt, pairs, tmp_path):
@@ -20,10 +31,11 @@ def tiny(opt, pairs, tmp_path):
         for part in section.get('sets', [section]):
             part.update({key: f'{pairs}/{key[-2:]}' for key in part if key.startswith('dataroot_')})
             part['io_backend'] = {'type': 'disk'}
+            if opt['scale'] > 1 and 'dataroot_lq' in part:
+                part['dataroot_lq'] = str(smaller(pairs, opt['scale']))
         if 'gt_size' in section:
             section.update(gt_size=16, batch_size_per_gpu=2, num_worker_per_gpu=0, dataset_enlarge_ratio=1)
-    if opt['network_g']['type'] == 'MIRNet':
-        opt['network_g'].update(SMALL_MIRNET)
+    opt['network_g'].update(SMALL.get(opt['network_g']['type'], {}))
     for key in [key for key in opt['path'] if key.startswith('pretrain') and opt['path'][key]]:
         path = tmp_path / f'{key}.pth'
         torch.save({'params': build_network(opt[key.removeprefix('pretrain_')]).state_dict()}, path)
