@@ -4,13 +4,15 @@ import pytest
 import torch
 from basicsr.losses import build_loss
 
+import maxl_sr.losses.masked_reconstruction_loss as masked
+from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.losses.masked_reconstruction_loss import (
     MaskedReconstructionLoss,
     fixed_mask,
     masked_reconstruction_loss,
 )
 from maxl_sr.losses.two_direction_gradient_loss import TwoDirectionGradientLoss, two_direction_gradient_loss
-from maxl_sr.meta import Objective
+from maxl_sr.meta import Objective, Task
 
 PRED = torch.tensor([[[[1., 2.], [3., 4.]]]])
 TARGET = torch.tensor([[[[0., 2.], [5., 1.]]]])  # differences 1 0 2 3
@@ -61,6 +63,18 @@ def test_the_fixed_mask_is_that_of_the_target(kind):
     torch.testing.assert_close(loss(pred, target, own), ((pred - target).abs() * own).mean())  # a mask given wins
     with pytest.raises(ValueError, match="fixed_mask must be one of none, edges, high_frequency, not 'edge'"):
         MaskedReconstructionLoss(fixed_mask='edge')
+
+
+def test_the_fixed_mask_of_an_objective_is_made_once_an_image(monkeypatch):
+    calls = []
+    monkeypatch.setattr(masked, 'fixed_mask', lambda *args: calls.append(1) or fixed_mask(*args))
+    net, y = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2), torch.rand(2, 3, 8, 9)
+    task = Task(net, MaskedReconstructionLoss(fixed_mask='edges'), y, None)
+    reconstruction = net.forward_heads(net.forward_features(y), y)[1]
+    expected = ((reconstruction - y).abs() * fixed_mask(y, 'edges')).mean()
+    for _ in range(3):
+        torch.testing.assert_close(task.objective(task.weights), expected)
+    assert len(calls) == 1
 
 
 def test_gradient_loss_by_hand():

@@ -2,6 +2,7 @@
 
 import random
 import zlib
+from abc import ABC, abstractmethod
 from os import path as osp
 from typing import Any
 
@@ -26,7 +27,7 @@ from maxl_sr.utils.options import check_keys
 OWN_KEYS = ('dataroot_gt', 'io_backend', 'seed', 'center_crop')
 
 
-class CleanImageDataset(Dataset):
+class CleanImageDataset(Dataset, ABC):
     """Pairs (degraded, clean) from clean images on disk or in an LMDB; a subclass says how they are degraded.
 
     In training every visit of an image draws crop, flips and degradation anew. In validation and test the degradation
@@ -63,9 +64,9 @@ class CleanImageDataset(Dataset):
         if not self.paths:
             raise UserError(f'{where}: no images in {root}')
 
+    @abstractmethod
     def degrade(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), BGR, float32 in [0, 1], drawn from `rng`."""
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if self.file_client is None:

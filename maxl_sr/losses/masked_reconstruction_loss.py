@@ -114,10 +114,11 @@ class MaskedReconstructionLoss(nn.Module):
         return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction)
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of `y`, `y`)."""
-        return net.forward_features(y), y
+        """Return (features of `y`, `y`) and, with ``fixed_mask``, the mask of `y`."""
+        mask = fixed_mask(y, self.fixed_mask)
+        return (net.forward_features(y), y) if mask is None else (net.forward_features(y), y, mask)
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between the reconstruction ŷ and the input y (L_aux)."""
-        features, y = prepared
-        return self(heads(features, y)[1], y, mask)
+        features, y, *own = prepared
+        return self(heads(features, y)[1], y, own[0] if own and mask is None else mask)

@@ -48,9 +48,9 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
     names, weights = zip(*adaptable_weights(net, 'all').items())
 
     def gradient(loss: Tensor, at: tuple[Tensor, ...]) -> list[Tensor]:
-        gradients = list(torch.autograd.grad(loss, at, materialize_grads=True))
-        average(gradients)
-        return gradients
+        grads = list(torch.autograd.grad(loss, at, materialize_grads=True))
+        average(grads)
+        return grads
 
     l_pri, l_aux = primary_and_auxiliary_loss(net, objective, pixel_loss, y, x, fixed)
     step = gradient(l_pri + l_aux, weights)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maxl_sr.meta.bound import Weights
 from maxl_sr.meta.task import adaptable_weights
 
-LEARN_LR = ('no', 'tensor', 'parameter')
+LEARN_LR = ('tensor', 'parameter')
 Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
 
 
@@ -41,7 +41,7 @@ class InnerRates(nn.Module):
     def __init__(self, net: nn.Module, lr: float, params: str = 'heads', learn_lr: str = 'tensor',
                  steps: int = 1) -> None:
         super().__init__()
-        if learn_lr not in LEARN_LR[1:]:
+        if learn_lr not in LEARN_LR:
             raise ValueError(f"learn_lr must be 'tensor' or 'parameter', not {learn_lr!r}")
         if not lr > 0 or steps < 1:
             raise ValueError(f'lr ({lr}) and steps ({steps}) must be positive')
@@ -50,11 +50,7 @@ class InnerRates(nn.Module):
         for name, weight in adaptable_weights(net, params).items():
             shape = weight.shape if learn_lr == 'parameter' else ()
             start = torch.full((steps, *shape), math.log(lr), dtype=weight.dtype, device=weight.device)
-            self.log_rates[self._key(name)] = nn.Parameter(start)
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return name.replace('.', '/')  # a dot would be a level of the state dict
+            self.log_rates[name.replace('.', '/')] = nn.Parameter(start)  # a dot is a level of the state dict
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> 'InnerRates':
@@ -65,9 +61,9 @@ class InnerRates(nn.Module):
                 rates.log_rates[key.removeprefix('log_rates.')] = nn.Parameter(value.clone())
         return rates
 
-    def names(self) -> set[str]:
+    def names(self) -> list[str]:
         """Return the names of the weights that have a rate."""
-        return {key.replace('/', '.') for key in self.log_rates}
+        return [key.replace('/', '.') for key in self.log_rates]
 
     def params(self) -> str:
         """Return what has rates: 'heads', or 'all' weights."""
@@ -80,5 +76,5 @@ class InnerRates(nn.Module):
 
     def forward(self, steps: int) -> Rates:
         """Return the rates of `steps` steps, differentiable in the parameters."""
-        rates = {key.replace('/', '.'): log_rate.exp() for key, log_rate in self.log_rates.items()}
+        rates = {name: log_rate.exp() for name, log_rate in zip(self.names(), self.log_rates.values())}
         return [{name: rate[min(step, len(rate) - 1)] for name, rate in rates.items()} for step in range(steps)]

@@ -28,7 +28,6 @@ class _SumOverSamples(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loss: SampleLoss, num_shared: int, *tensors: Tensor | None) -> Tensor:
         needs = ctx.needs_input_grad[2:]
-
         shared = tuple(tensor.detach().requires_grad_(need)  # type: ignore[union-attr]
                        for tensor, need in zip(tensors[:num_shared], needs))
         batched = tensors[num_shared:]

@@ -30,7 +30,7 @@ from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, Precision, build_checked, check_keys, parse
+from maxl_sr.utils.options import Adapt, Compute, build_checked, check_keys, parse
 
 BEFORE = '_before'
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
@@ -70,7 +70,7 @@ def check_rates(rates: InnerRates, net: nn.Module) -> None:
     Raises:
         UserError: The message names the first weight.
     """
-    lost = sorted(adaptable_weights(net, rates.params()).keys() - rates.names())
+    lost = sorted(adaptable_weights(net, rates.params()).keys() - set(rates.names()))
     if lost:
         raise UserError(f'path: pretrain_network_g: its inner rates lack one for {lost[0]}, which adapts; they were '
                         'learned with another head')
@@ -162,9 +162,7 @@ class AdaptiveModel(SRModel):
             return
         train_opt = opt['train']
         check_keys('train', train_opt, (*TRAIN_KEYS, *cls.train_keys))
-        parse(Precision, {'autocast': train_opt.get('autocast', 'no')}, 'train')
-        if not isinstance(train_opt.get('cuda_graph', True), bool):
-            raise UserError(f"train: cuda_graph must be true or false, not {train_opt['cuda_graph']!r}")
+        Compute.of(train_opt)
         if train_opt.get('pixel_opt') is None:
             raise UserError("train: key 'pixel_opt' is missing")
         if train_opt.get('aux_opt') is not None:
@@ -199,10 +197,10 @@ class AdaptiveModel(SRModel):
             self.net_m.train()
         aux_opt = self.opt['train'].get('aux_opt')
         self.objective = build_loss(aux_opt).to(self.device) if aux_opt else None
-        train_opt = self.opt['train']
-        self._autocast = parse(Precision, {'autocast': train_opt.get('autocast', 'no')}, 'train').autocast == 'bf16'
+        compute = Compute.of(self.opt['train'])
+        self._autocast = compute.autocast == 'bf16'
         # With several processes, iterations are not captured: the reduction of the gradients lies within them
-        self._capture = self.device.type == 'cuda' and not self.opt['dist'] and train_opt.get('cuda_graph', True)
+        self._capture = self.device.type == 'cuda' and not self.opt['dist'] and compute.cuda_graph
         super().init_training_settings()
 
     def setup_optimizers(self) -> None:

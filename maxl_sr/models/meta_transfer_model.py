@@ -12,7 +12,7 @@ from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel, check_rates, saved_rates
 from maxl_sr.models.outer_step import Losses
 from maxl_sr.utils.machine import free_memory
-from maxl_sr.utils.options import InnerLoop, parse
+from maxl_sr.utils.options import Compute, InnerLoop, parse
 
 
 @MODEL_REGISTRY.register()
@@ -34,7 +34,7 @@ class MetaTransferModel(AdaptiveModel):
             return
         train_opt = opt['train']
         inner = parse(InnerLoop, train_opt.get('inner') or {}, 'train: inner')
-        if inner.samples == 'together' and train_opt.get('autocast', 'no') == 'bf16':
+        if inner.samples == 'together' and Compute.of(train_opt).autocast == 'bf16':
             raise UserError('train: autocast: bf16 needs inner: samples: one_by_one')  # vmap does not see autocast
         if inner.learn_lr == 'no':
             if train_opt.get('optim_r'):

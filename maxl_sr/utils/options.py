@@ -192,10 +192,17 @@ def _count(default: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Precision:
-    """``train: autocast``: the type in which the networks compute, float32 ('no') or bfloat16 where torch allows it."""
+class Compute:
+    """How a training computes: ``train: autocast`` (float32, or bfloat16 where torch allows it), ``cuda_graph``."""
 
     autocast: Literal['no', 'bf16'] = 'no'
+    cuda_graph: bool = True
+
+    @classmethod
+    def of(cls, train: Mapping[str, Any]) -> 'Compute':
+        """Return what the section ``train`` says, refusing as :func:`parse`."""
+        own = [field.name for field in dataclasses.fields(cls)]
+        return parse(cls, {key: train[key] for key in own if key in train}, 'train')
 
 
 @dataclass(frozen=True)
