@@ -1,5 +1,7 @@
 """The meta-gradients in float64 against plain unrolled autograd through the whole network and finite differences."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,11 +11,13 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, _pattern, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+from maxl_sr.losses.redegradation_loss import RedegradationLoss
 from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.samples import sum_over_samples
 
 LR, LAMBDA_IN = 0.05, 2.0
+ANY_BLUR = RedegradationLoss(kernel_size=3, tolerance=1)  # no blur is known
 EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]
 
 
@@ -52,8 +56,15 @@ def naive_outputs(net, weights, y):
     return restored, call('aux_head', F.pixel_unshuffle(torch.cat([restored, residual], 1), net.scale))
 
 
-def naive_objective(problem, weights, y, mask):
-    """L_aux of the whole network, written out: the paper's, or the blind spot."""
+def naive_objective(problem, weights, y, mask, start=None):
+    """L_aux of the whole network, written out: the paper's, the blind spot, or the redegradation's."""
+    if isinstance(problem.objective, RedegradationLoss):
+        restore = SimpleNamespace(forward_features=lambda x: x, forward_heads=lambda _, x:
+                                  naive_outputs(problem.net, weights if start is None else start, x))
+        copy, target, unknown = problem.objective._pair(restore, y)
+        assert unknown.all()
+        weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')
+        return ((naive_outputs(problem.net, weights, copy)[0] - target).abs() * weight).mean()
     if isinstance(problem.objective, BlindSpotLoss):
         hidden, blind = hide_pixels(y, problem.objective.ratio)
         error = (naive_outputs(problem.net, weights, hidden)[0] - y).abs() * mask * blind
@@ -68,9 +79,10 @@ def naive_transfer(problem, steps, params, mask=None, rates=None):
         y, x = problem.y[i:i + 1], problem.x[i:i + 1]
         own = problem.mask_net(y) if mask is None else mask[i:i + 1]
         weights = dict(problem.net.named_parameters())
+        start = dict(weights) if params == 'heads' else None  # what is prepared once an image
         moving = [n for n in weights if params == 'all' or n.startswith(('primary_head', 'aux_head'))]
         for k in range(steps):
-            loss = LAMBDA_IN * naive_objective(problem, weights, y, own)
+            loss = LAMBDA_IN * naive_objective(problem, weights, y, own, start)
             grads = torch.autograd.grad(loss, [weights[n] for n in moving], create_graph=True, allow_unused=True)
             for n, g in zip(moving, grads):
                 if g is not None:
@@ -89,9 +101,9 @@ def naive_maxl(problem, lr=LR, mask=None):
     """Loop (b) of Algorithm 1 with a second-order graph."""
     mask = problem.mask_net(problem.y) if mask is None else mask
     weights = dict(problem.net.named_parameters())
-    restored, reconstruction = naive_outputs(problem.net, weights, problem.y)
-    loss = (restored - problem.x).abs().mean() + ((reconstruction - problem.y).abs() * mask).mean()
-    grads = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    primary = (naive_outputs(problem.net, weights, problem.y)[0] - problem.x).abs().mean()
+    loss = primary + naive_objective(problem, weights, problem.y, mask)
+    grads = torch.autograd.grad(loss, list(weights.values()), create_graph=True, materialize_grads=True)
     virtual = {n: w - lr * g for (n, w), g in zip(weights.items(), grads)}
     return (naive_outputs(problem.net, virtual, problem.y)[0] - problem.x).abs().mean()
 
@@ -113,7 +125,7 @@ def assert_close(ours, reference, names, tolerance):
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('params', ['heads', 'all'])
-@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2)])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR])
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     _pattern.cache_clear()
@@ -136,8 +148,10 @@ def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('scale', [2, 3, 4])
-def test_super_resolution_equals_unrolled_autograd(arch, scale):
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), ANY_BLUR])
+def test_super_resolution_equals_unrolled_autograd(arch, scale, objective):
     problem = Problem(arch, scale=scale)
+    problem.objective = objective
     names, weights = zip(*problem.named())
     reference = gradients(naive_transfer(problem, 2, 'heads'), weights)
     for meta_gradient, samples in EXACT:

@@ -1,0 +1,106 @@
+"""Redegradation objective: restore a sharp copy of the image that was blurred as the image itself."""
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
+from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.meta import BoundNet
+from maxl_sr.meta.objective import Heads
+
+DOWNSAMPLES = ('bicubic', 'direct')
+
+
+@LOSS_REGISTRY.register()
+class RedegradationLoss(nn.Module):
+    """Inner objective ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M`` for blur beyond what the network was trained on.
+
+    On a copy of the image y that is `ratio` times smaller, the blur is `ratio` times narrower, so that the network can
+    restore it: t is that smaller, sharp image. The kernel between the two, by least squares, and widened by `ratio`, is
+    an estimate k̂ of the blur of y. Then (k̂ ∗ t ↓, t) is a pair with a ground truth and with the blur of y, made of y
+    alone. It is what zero-shot super-resolution (arXiv 1712.06087, 2002.12213) learns from, with a sharp target and
+    without knowing the kernel.
+
+    The estimate is of use only where the network fails. So it must pass a test by simulation (indirect inference): t is
+    degraded by k̂, restored by the network, and the kernel between these two is compared with the one between x̂ and y,
+    by what they make of x̂. An image that differs by more than `tolerance` over what is unavoidable (the same with the
+    latter kernel in place of k̂) has a blur that the network knows; it is left alone: its loss is 0.
+
+    t, k̂ and the test are constants: no gradient passes through them. The mask is resized to t, which shows the same.
+
+    Args:
+        loss_weight: Factor.
+        criterion: 'l1', 'l2' or 'charbonnier'.
+        ratio: How many times smaller the copy is, an integer of at least 2.
+        kernel_size: Side of the kernel of the copy, an odd number of pixels of the restored image; that of the image
+            has `ratio` times as many.
+        downsample: How the copy is made: as the images were sub-sampled, 'direct' (every `ratio`-th pixel) or
+            'bicubic' (with anti-aliasing); for deblurring 'bicubic'.
+        ridge: Regularisation of the estimate, see :func:`~maxl_sr.losses.blur_kernel.estimate_kernel`.
+        tolerance: Root mean square, in intensities of [0, 1].
+
+    Raises:
+        ValueError: An argument is none of its choices or out of range.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, kernel_size: int = 13,
+                 downsample: str = 'bicubic', ridge: float = 1e-3, tolerance: float = 0.002) -> None:
+        super().__init__()
+        check_choice('criterion', criterion, CRITERIA)
+        check_choice('downsample', downsample, DOWNSAMPLES)
+        if type(ratio) is not int or ratio < 2:
+            raise ValueError(f'ratio must be an integer of at least 2, not {ratio!r}')
+        if type(kernel_size) is not int or kernel_size < 3 or not kernel_size % 2:
+            raise ValueError(f'kernel_size must be an odd integer of at least 3, not {kernel_size!r}')
+        if not ridge > 0:
+            raise ValueError(f'ridge must be greater than 0, not {ridge!r}')
+        if not tolerance >= 0:
+            raise ValueError(f'tolerance must be at least 0, not {tolerance!r}')
+        self.loss_weight, self.criterion = loss_weight, criterion
+        self.ratio, self.kernel_size, self.downsample = ratio, kernel_size, downsample
+        self.ridge, self.tolerance = ridge, tolerance
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 1 where the blur is unknown)."""
+        copy, target, unknown = self._pair(net, y)
+        return net.forward_features(copy), copy, target, unknown
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the loss between the image restored from the degraded copy and t."""
+        features, copy, target, unknown = prepared
+        weight = unknown.expand(-1, -1, *target.shape[-2:])
+        if mask is not None:
+            weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
+        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
+
+    @torch.no_grad()
+    def _pair(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def restore(image: Tensor) -> Tensor:  # detached from a forward-mode derivative as well
+            return net.forward_heads(net.forward_features(image), image)[0].detach().to(y.dtype).clamp(0, 1)
+
+        def kernel_between(sharp: Tensor, degraded: Tensor) -> Tensor:
+            return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
+
+        restored = restore(y)
+        scale = restored.shape[-1] // y.shape[-1]
+        known = kernel_between(restored, y)
+        if self.downsample == 'direct':
+            small = y[..., ::self.ratio, ::self.ratio].contiguous()
+        else:
+            sides = [max(side // self.ratio, 1) for side in y.shape[-2:]]
+            small = F.interpolate(y, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+        sharp = restore(small)
+        kernel = widen_kernel(kernel_between(sharp, small), self.ratio)
+        target = sharp[..., :sharp.shape[-2] // scale * scale, :sharp.shape[-1] // scale * scale]
+
+        def simulated(by: Tensor) -> tuple[Tensor, Tensor]:
+            copy = blur(target, by, scale).clamp(0, 1)
+            again = blur(restored, kernel_between(restore(copy), copy), scale)
+            return copy, (again - blur(restored, known, scale)).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+
+        copy, distance = simulated(kernel)
+        unknown = distance < simulated(known)[1] + self.tolerance
+        return copy, target, unknown.to(y.dtype)
