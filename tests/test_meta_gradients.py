@@ -61,7 +61,7 @@ def naive_objective(problem, weights, y, mask, start=None):
     if isinstance(problem.objective, RedegradationLoss):
         restore = SimpleNamespace(forward_features=lambda x: x, forward_heads=lambda _, x:
                                   naive_outputs(problem.net, weights if start is None else start, x))
-        copy, target, unknown = problem.objective._pair(restore, y)
+        copy, target, unknown = problem.objective.prepare(restore, y)[1:]
         assert unknown.all()
         weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')
         return ((naive_outputs(problem.net, weights, copy)[0] - target).abs() * weight).mean()

@@ -65,7 +65,9 @@ class RedegradationLoss(nn.Module):
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
         """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 1 where the blur is unknown)."""
-        copy, target, unknown = self._pair(net, y)
+        # With its graph: the network keeps its outputs for y, which the primary loss may need
+        restored = net.forward_heads(net.forward_features(y), y)[0].detach().to(y.dtype).clamp(0, 1)
+        copy, target, unknown = self._pair(net, y, restored)
         return net.forward_features(copy), copy, target, unknown
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
@@ -77,14 +79,13 @@ class RedegradationLoss(nn.Module):
         return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
 
     @torch.no_grad()
-    def _pair(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pair(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         def restore(image: Tensor) -> Tensor:  # detached from a forward-mode derivative as well
             return net.forward_heads(net.forward_features(image), image)[0].detach().to(y.dtype).clamp(0, 1)
 
         def kernel_between(sharp: Tensor, degraded: Tensor) -> Tensor:
             return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
 
-        restored = restore(y)
         scale = restored.shape[-1] // y.shape[-1]
         known = kernel_between(restored, y)
         if self.downsample == 'direct':
