@@ -18,6 +18,7 @@ from maxl_sr.meta.samples import sum_over_samples
 
 LR, LAMBDA_IN = 0.05, 2.0
 ANY_BLUR = RedegradationLoss(kernel_size=3, tolerance=1)  # no blur is known
+KNOWN_BLUR = RedegradationLoss(kernel_size=3, estimate='image')
 EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]
 
 
@@ -125,7 +126,7 @@ def assert_close(ours, reference, names, tolerance):
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('params', ['heads', 'all'])
-@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR, KNOWN_BLUR])
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     _pattern.cache_clear()

@@ -12,22 +12,31 @@ from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
 DOWNSAMPLES = ('bicubic', 'direct')
+ESTIMATES = ('copy', 'image')
+
+
+def whole(image: Tensor, scale: int) -> Tensor:
+    """Return `image` without the rows and columns that `scale` leaves over."""
+    height, width = image.shape[-2:]
+    return image[..., :height // scale * scale, :width // scale * scale]
 
 
 @LOSS_REGISTRY.register()
 class RedegradationLoss(nn.Module):
-    """Inner objective ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M`` for blur beyond what the network was trained on.
+    """Inner objective ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M``: specialise on the blur of the image.
 
-    On a copy of the image y that is `ratio` times smaller, the blur is `ratio` times narrower, so that the network can
-    restore it: t is that smaller, sharp image. The kernel between the two, by least squares, and widened by `ratio`, is
-    an estimate k̂ of the blur of y. Then (k̂ ∗ t ↓, t) is a pair with a ground truth and with the blur of y, made of y
-    alone. It is what zero-shot super-resolution (arXiv 1712.06087, 2002.12213) learns from, with a sharp target and
-    without knowing the kernel.
+    t is a sharp image `ratio` times smaller than the restored one, k̂ an estimate of the blur of y: (k̂ ∗ t ↓, t) is a
+    pair with a ground truth and with the blur of y, made of y alone. It is what zero-shot super-resolution
+    (arXiv 1712.06087, 2002.12213) learns from, with a sharp target and without knowing the kernel. The kernel between
+    two images is that of least squares. `estimate` says where from:
 
-    The estimate is of use only where the network fails. So it must pass a test by simulation (indirect inference): t is
-    degraded by k̂, restored by the network, and the kernel between these two is compared with the one between x̂ and y,
-    by what they make of x̂. An image that differs by more than `tolerance` over what is unavoidable (the same with the
-    latter kernel in place of k̂) has a blur that the network knows; it is left alone: its loss is 0.
+    - 'image', for blur of a kind that the network was trained on: k̂ is the kernel between x̂ and y, t is x̂ reduced.
+    - 'copy', for blur wider than any in training: on a copy of y that is `ratio` times smaller, the blur is `ratio`
+      times narrower, so that the network can restore it. The copy restored is t, the kernel between the two, widened by
+      `ratio`, is k̂. It is of use only where the network fails, so it must pass a test by simulation (indirect
+      inference): t is degraded by k̂ and restored, and the kernel between these two must make of x̂ what the one between
+      x̂ and y makes of it, to `tolerance` over what is unavoidable (the same with that kernel in place of k̂).
+      Otherwise the network knows the blur, and the image is left alone: its loss is 0.
 
     t, k̂ and the test are constants: no gradient passes through them. The mask is resized to t, which shows the same.
 
@@ -35,8 +44,9 @@ class RedegradationLoss(nn.Module):
         loss_weight: Factor.
         criterion: 'l1', 'l2' or 'charbonnier'.
         ratio: How many times smaller the copy is, an integer of at least 2.
-        kernel_size: Side of the kernel of the copy, an odd number of pixels of the restored image; that of the image
-            has `ratio` times as many.
+        estimate: 'copy' or 'image'.
+        kernel_size: Side of the least-squares kernel, an odd number of pixels of the restored image; k̂ has `ratio`
+            times as many with 'copy'.
         downsample: How the copy is made: as the images were sub-sampled, 'direct' (every `ratio`-th pixel) or
             'bicubic' (with anti-aliasing); for deblurring 'bicubic'.
         ridge: Regularisation of the estimate, see :func:`~maxl_sr.losses.blur_kernel.estimate_kernel`.
@@ -46,10 +56,12 @@ class RedegradationLoss(nn.Module):
         ValueError: An argument is none of its choices or out of range.
     """
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, kernel_size: int = 13,
-                 downsample: str = 'bicubic', ridge: float = 1e-3, tolerance: float = 0.002) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, estimate: str = 'copy',
+                 kernel_size: int = 13, downsample: str = 'bicubic', ridge: float = 1e-3,
+                 tolerance: float = 0.001) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
+        check_choice('estimate', estimate, ESTIMATES)
         check_choice('downsample', downsample, DOWNSAMPLES)
         if type(ratio) is not int or ratio < 2:
             raise ValueError(f'ratio must be an integer of at least 2, not {ratio!r}')
@@ -60,14 +72,14 @@ class RedegradationLoss(nn.Module):
         if not tolerance >= 0:
             raise ValueError(f'tolerance must be at least 0, not {tolerance!r}')
         self.loss_weight, self.criterion = loss_weight, criterion
-        self.ratio, self.kernel_size, self.downsample = ratio, kernel_size, downsample
+        self.ratio, self.estimate, self.kernel_size, self.downsample = ratio, estimate, kernel_size, downsample
         self.ridge, self.tolerance = ridge, tolerance
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
         """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 1 where the blur is unknown)."""
         # With its graph: the network keeps its outputs for y, which the primary loss may need
         restored = net.forward_heads(net.forward_features(y), y)[0].detach().to(y.dtype).clamp(0, 1)
-        copy, target, unknown = self._pair(net, y, restored)
+        copy, target, unknown = (self._from_copy if self.estimate == 'copy' else self._from_image)(net, y, restored)
         return net.forward_features(copy), copy, target, unknown
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
@@ -78,28 +90,35 @@ class RedegradationLoss(nn.Module):
             weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
         return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
 
+    def _kernel(self, sharp: Tensor, degraded: Tensor) -> Tensor:
+        return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
+
+    def _reduced(self, image: Tensor, least: int = 1) -> Tensor:
+        sides = [max(side // self.ratio, least) for side in image.shape[-2:]]
+        return F.interpolate(image, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+
     @torch.no_grad()
-    def _pair(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _from_image(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scale = restored.shape[-1] // y.shape[-1]
+        target = whole(self._reduced(restored, least=scale), scale)
+        return blur(target, self._kernel(restored, y), scale).clamp(0, 1), target, y.new_ones(len(y), 1, 1, 1)
+
+    @torch.no_grad()
+    def _from_copy(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         def restore(image: Tensor) -> Tensor:  # detached from a forward-mode derivative as well
             return net.forward_heads(net.forward_features(image), image)[0].detach().to(y.dtype).clamp(0, 1)
 
-        def kernel_between(sharp: Tensor, degraded: Tensor) -> Tensor:
-            return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
-
         scale = restored.shape[-1] // y.shape[-1]
-        known = kernel_between(restored, y)
-        if self.downsample == 'direct':
-            small = y[..., ::self.ratio, ::self.ratio].contiguous()
-        else:
-            sides = [max(side // self.ratio, 1) for side in y.shape[-2:]]
-            small = F.interpolate(y, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+        known = self._kernel(restored, y)
+        direct = self.downsample == 'direct'
+        small = y[..., ::self.ratio, ::self.ratio].contiguous() if direct else self._reduced(y)
         sharp = restore(small)
-        kernel = widen_kernel(kernel_between(sharp, small), self.ratio)
-        target = sharp[..., :sharp.shape[-2] // scale * scale, :sharp.shape[-1] // scale * scale]
+        kernel = widen_kernel(self._kernel(sharp, small), self.ratio)
+        target = whole(sharp, scale)
 
         def simulated(by: Tensor) -> tuple[Tensor, Tensor]:
             copy = blur(target, by, scale).clamp(0, 1)
-            again = blur(restored, kernel_between(restore(copy), copy), scale)
+            again = blur(restored, self._kernel(restore(copy), copy), scale)
             return copy, (again - blur(restored, known, scale)).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
 
         copy, distance = simulated(kernel)
