@@ -9,9 +9,10 @@ from basicsr.archs import build_network
 from maxl_sr.cli import find_option_file, option_folder
 
 FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
-ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_m', 'path', 'train',
-         'val', 'logger', 'dist_params']
-SMALL = {'MIRNet': {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}, 'MSRResNet': {'num_feat': 8, 'num_block': 1}}
+ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'network_m',
+         'path', 'train', 'val', 'logger', 'dist_params']
+SMALL = {'MIRNet': {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}, 'MSRResNet': {'num_feat': 8, 'num_block': 1},
+         'EDSR': {'num_feat': 8, 'num_block': 1}, 'UNetDiscriminatorSN': {'num_feat': 4}}
 
 
 def smaller(pairs, scale):
@@ -35,7 +36,9 @@ def tiny(opt, pairs, tmp_path):
                 part['dataroot_lq'] = str(smaller(pairs, opt['scale']))
         if 'gt_size' in section:
             section.update(gt_size=16, batch_size_per_gpu=2, num_worker_per_gpu=0, dataset_enlarge_ratio=1)
-    opt['network_g'].update(SMALL.get(opt['network_g']['type'], {}))
+    for net in (opt['network_g'], opt['network_g'].get('base'), opt.get('network_d')):
+        if net is not None:
+            net.update(SMALL.get(net['type'], {}))
     for key in [key for key in opt['path'] if key.startswith('pretrain') and opt['path'][key]]:
         path = tmp_path / f'{key}.pth'
         torch.save({'params': build_network(opt[key.removeprefix('pretrain_')]).state_dict()}, path)

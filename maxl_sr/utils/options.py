@@ -22,6 +22,11 @@ def check_choice(where: str, value: Any, known: Collection[str]) -> None:
         raise UserError(f"{where}: unknown name {value!r}; {_nearest(value, known)}")
 
 
+def names(registry: Registry) -> list[str]:
+    """Return what an option file may call the components of `registry`: BasicSR's own suffix can be left out."""
+    return [*registry.keys(), *(key.removesuffix('_basicsr') for key in registry.keys() if key.endswith('_basicsr'))]
+
+
 def _nearest(name: Any, known: Collection[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f'known: {", ".join(known)}'
@@ -42,7 +47,7 @@ def check_component(where: str, given: Any, registry: Registry) -> dict[str, Any
     """
     if not isinstance(given, Mapping) or 'type' not in given:
         raise UserError(f"{where} must be a section with the key 'type', not {given!r}")
-    check_choice(f'{where}: type', given['type'], registry.keys())
+    check_choice(f'{where}: type', given['type'], names(registry))
     arguments = {key: value for key, value in given.items() if key != 'type'}
     parameters = inspect.signature(registry.get(given['type'])).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
