@@ -16,7 +16,7 @@ setup(
     # The option files stand beside the package in a checkout and inside it when installed.
     packages=[*find_packages(include=['maxl_sr', 'maxl_sr.*']), 'maxl_sr.options'],
     package_dir={'maxl_sr.options': 'options'},
-    package_data={'maxl_sr.options': ['*/*.yml']},
+    package_data={'maxl_sr': ['weights/*'], 'maxl_sr.options': ['*/*.yml']},
     install_requires=[
         'torch>=2.6', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
         'tqdm',

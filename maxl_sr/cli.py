@@ -39,6 +39,12 @@ def find_option_file(name: str) -> str:
     raise UserError(f'-opt: there is no file {name}; the package brings {known}')
 
 
+def find_weights(name: str) -> str:
+    """Return the weights of the package of that name (``weights/sr_x2.pth``), or else, and if it is a file, `name`."""
+    packaged = Path(__file__).resolve().parent / name
+    return str(packaged) if name.startswith('weights/') and packaged.is_file() and not os.path.isfile(name) else name
+
+
 def _check_file(path: str) -> None:
     """Check the outermost level of an option file, which ``parse_options`` takes for granted."""
     try:
@@ -89,6 +95,9 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(error, KeyError):
                 raise UserError(f'{known.opt}: key {error} is missing') from error
             raise
+        for key, path in opt['path'].items():
+            if key.startswith('pretrain_network') and isinstance(path, str):
+                opt['path'][key] = find_weights(path)
         preflight(opt)
         return opt, options
 
