@@ -12,7 +12,8 @@ FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_f
 ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'network_m',
          'path', 'train', 'val', 'logger', 'dist_params']
 SMALL = {'MIRNet': {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}, 'MSRResNet': {'num_feat': 8, 'num_block': 1},
-         'EDSR': {'num_feat': 8, 'num_block': 1}, 'RIDNet': {'mid_channels': 16}, 'UNetDiscriminatorSN': {'num_feat': 4}}
+         'EDSR': {'num_feat': 8, 'num_block': 1}, 'RIDNet': {'mid_channels': 16},
+         'UNetDiscriminatorSN': {'num_feat': 4}}
 
 
 def smaller(pairs, scale):
