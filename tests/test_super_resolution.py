@@ -40,7 +40,7 @@ def test_train_and_adapt(model, scale, degradation, make_pairs, run, tmp_path):
     with open(tmp_path / 'results/tiny_test/tiny.csv') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 and float(rows[0]['psnr_before']) > 10
-    assert ('psnr_noisy' in rows[0]) == (scale == 1)  # an image of another size has no figure
+    assert all(float(row['psnr_noisy']) > 10 for row in rows)  # for super-resolution of the bicubic enlargement
 
 
 @pytest.mark.parametrize('loss', [{'type': 'MaskedReconstructionLoss', 'fixed_mask': 'edges'},

@@ -24,6 +24,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, Objective, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
@@ -382,12 +383,12 @@ class AdaptiveModel(SRModel):
         """Add one image to the metrics before adaptation and to the table, and save its pictures."""
         kinds = {'noisy': 'lq', 'before': 'before', 'after': 'result', 'gt': 'gt', 'mask': 'mask'}
         images = {kind: tensor2img([visuals[key]]) for kind, key in kinds.items() if key in visuals}
+        # For super-resolution the image to compare with is the bicubic enlargement
+        degraded = tensor2img([enlarge(visuals['lq'], self.opt.get('scale', 1))])
         row: dict[str, Any] = {'image': self.image_name}
         against = {'img2': images['gt']} if 'gt' in images else {}
         for name, opt in (self.opt['val'].get('metrics') or {}).items():
-            figures = {BEFORE: images['before']}
-            if 'gt' not in images or images['noisy'].shape == images['gt'].shape:
-                figures = {'_noisy': images['noisy'], **figures}
+            figures = {'_noisy': degraded, BEFORE: images['before']}
             figures |= {f'_step{step}': image for step, image in enumerate(self.after_step, start=1)}
             for column, image in figures.items():
                 row[name + column] = calculate_metric({'img': image, **against}, opt)
