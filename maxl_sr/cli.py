@@ -40,9 +40,18 @@ def find_option_file(name: str) -> str:
 
 
 def find_weights(name: str) -> str:
-    """Return the weights of the package of that name (``weights/sr_x2.pth``), or else, and if it is a file, `name`."""
-    packaged = Path(__file__).resolve().parent / name
-    return str(packaged) if name.startswith('weights/') and packaged.is_file() and not os.path.isfile(name) else name
+    """Return the path of the package's weights of that name, ``weights/NAME.pth``, or `name` itself if it is a file.
+
+    Raises:
+        UserError: It is neither, but begins with ``weights/``; the message lists what there is.
+    """
+    folder = Path(__file__).resolve().parent / 'weights'
+    packaged = {f'weights/{path.name}': path for path in sorted(folder.glob('*.pth'))}
+    if os.path.isfile(name) or not name.startswith('weights/'):
+        return name
+    if name not in packaged:
+        raise UserError(f'path: there are no weights {name}; the package brings {", ".join(packaged)}')
+    return str(packaged[name])
 
 
 def _check_file(path: str) -> None:

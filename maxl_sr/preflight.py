@@ -33,6 +33,7 @@ from maxl_sr.utils.options import (
     check_no_text_numbers,
     check_number,
     check_optimizer,
+    names,
 )
 
 Size = tuple[int, int]
@@ -46,7 +47,7 @@ def preflight(opt: dict[str, Any]) -> None:
     Raises:
         UserError: The first fault found.
     """
-    check_choice('model_type', opt['model_type'], MODEL_REGISTRY.keys())
+    check_choice('model_type', opt['model_type'], names(MODEL_REGISTRY))
     if opt['num_gpu'] and not torch.cuda.is_available():
         raise UserError(f"num_gpu is {opt['num_gpu']}, but torch sees no GPU here; set num_gpu: 0")
     _require('the option file', opt, ('network_g', ))
@@ -175,7 +176,7 @@ def _check_validation(opt: dict[str, Any]) -> None:
     for name, metric in metrics.items():
         where = f'val: metrics: {name}'
         _require(where, metric, ('type', ))
-        check_choice(f'{where}: type', metric['type'], METRIC_REGISTRY.keys())
+        check_choice(f'{where}: type', metric['type'], names(METRIC_REGISTRY))
         parameters = inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters.values()
         _require(where, metric, [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD
                                  and p.name not in ('img', 'img2')])
@@ -239,7 +240,7 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
 
 def _check_dataset(where: str, section: dict[str, Any], rank: int) -> None:
     _require(where, section, ('name', 'type'))
-    check_choice(f'{where}: type', section['type'], DATASET_REGISTRY.keys())
+    check_choice(f'{where}: type', section['type'], names(DATASET_REGISTRY))
     if section['phase'] == 'train':
         _require(where, section, ('batch_size_per_gpu', 'num_worker_per_gpu'))
         check_count(f'{where}: batch_size_per_gpu', section['batch_size_per_gpu'])

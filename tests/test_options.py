@@ -1,12 +1,15 @@
 """Every option file that comes with the package, on tiny data, and the order of its keys."""
 
+from pathlib import Path
+
 import cv2
 import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
 
-from maxl_sr.cli import find_option_file, option_folder
+from maxl_sr.cli import find_option_file, find_weights, option_folder
+from maxl_sr.errors import UserError
 
 FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
 ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'network_m',
@@ -46,6 +49,8 @@ def tiny(opt, pairs, tmp_path):
         opt['path'][key] = str(path)
     if 'train' in opt:
         opt['train']['total_iter'] = 2
+        if 'steps' in opt['train'].get('inner', {}):
+            opt['train']['inner']['lr'] = 1e-4  # an untrained network diverges at the rate of a trained one
         if 'alternate_every' in opt['train']:
             opt['train']['alternate_every'] = 1
     return opt
@@ -79,3 +84,26 @@ def test_the_settings_of_the_paper():
     assert (stage2['datasets']['train']['batch_size_per_gpu'], stage2['datasets']['train']['gt_size']) == (2, 128)
     adapt = test['val']['adapt']
     assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
+
+
+WEIGHTS = {'sr_x2': 2, 'sr_x4': 4, 'sr_blind_x2': 2, 'deblur_motion': 1, 'deblur_gopro': 1}
+
+
+def test_the_weights_of_the_package_have_a_text_and_fit():
+    folder = Path(find_weights('weights/sr_x2.pth')).parent
+    assert {path.stem for path in folder.glob('*.pth')} == {path.stem for path in folder.glob('*.md')} == set(WEIGHTS)
+    for name, scale in WEIGHTS.items():
+        net = build_network({'type': 'MultiTaskNet', 'scale': scale})
+        net.load_state_dict(torch.load(find_weights(f'weights/{name}.pth'))['params'])
+
+
+def test_weights_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_weights('experiments/x.pth') == 'experiments/x.pth'
+    with pytest.raises(UserError, match='no weights weights/sr.pth; the package brings weights/deblur_gopro.pth'):
+        find_weights('weights/sr.pth')
+    with pytest.raises(UserError, match='no weights'):
+        find_weights('weights/../cli.py')
+    (tmp_path / 'weights').mkdir()
+    (tmp_path / 'weights/sr_x2.pth').touch()
+    assert find_weights('weights/sr_x2.pth') == 'weights/sr_x2.pth'  # a file of the user's goes first

@@ -36,6 +36,8 @@ def test_contents(wheel):
         metadata = archive.read(next(name for name in names if name.endswith('METADATA'))).decode()
     options = {path.relative_to(ROOT / 'options').as_posix() for path in (ROOT / 'options').rglob('*.yml')}
     assert {name.removeprefix('maxl_sr/options/') for name in names if name.endswith('.yml')} == options
+    weights = {path.name for path in (ROOT / 'maxl_sr/weights').iterdir()}
+    assert {name.removeprefix('maxl_sr/weights/') for name in names if 'weights/' in name} == weights
     assert not [name for name in names if name.startswith(('tests', 'scripts', 'options'))]
     assert not [name for name in names if name.lower().endswith(('.png', '.jpg', '.mdb'))]
     assert re.search(r'Requires-Python: (<3\.13,>=3\.10|>=3\.10,<3\.13)\n', metadata)

@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
+from maxl_sr.utils.options import names
 
 
 @ARCH_REGISTRY.register()
@@ -47,7 +48,7 @@ class WithAuxiliaryHead(nn.Module):
         check_positive(num_ch=num_ch, num_feat=num_feat, num_block=num_block)
         if type(scale) is not int or scale not in SCALES:
             raise ValueError(f'scale must be one of {", ".join(map(str, SCALES))}, not {scale!r}')
-        if not isinstance(base, dict) or base.get('type') not in ARCH_REGISTRY:
+        if not isinstance(base, dict) or base.get('type') not in names(ARCH_REGISTRY):
             raise ValueError(f"base must be a section whose 'type' names a network, not {base!r}")
         if isinstance(head, str) or not head:
             raise ValueError(f'head must be a list of names of sub-modules of the base, not {head!r}')

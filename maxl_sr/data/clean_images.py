@@ -31,8 +31,9 @@ class CleanImageDataset(Dataset, ABC):
     """Pairs (degraded, clean) from clean images on disk or in an LMDB; a subclass says how they are degraded.
 
     In training every visit of an image draws crop, flips and degradation anew. In validation and test the degradation
-    of an image is fixed by ``seed`` and its file name without suffix. Items are ``lq`` and ``gt``, RGB tensors
-    ``(3, H, W)`` in [0, 1], and their paths. Grey, 16-bit and alpha images are converted to 8-bit RGB.
+    of an image is fixed by ``seed`` and its file name without suffix, and the result is rounded to 8 bits. Items are
+    ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in [0, 1], and their paths. Grey, 16-bit and alpha images are converted
+    to 8-bit RGB.
 
     Raises:
         UserError: An option is unknown, missing or of the wrong type, or there are no images.
@@ -91,6 +92,8 @@ class CleanImageDataset(Dataset, ABC):
             name = osp.splitext(osp.basename(path))[0]  # the key of an LMDB has no suffix
             rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         degraded = self.degrade(clean, rng)
+        if self.opt['phase'] != 'train':
+            degraded = np.round(degraded * 255).astype(np.float32) / 255  # as a file would hold it
         lq, gt = img2tensor([degraded, np.ascontiguousarray(clean)], bgr2rgb=True, float32=True)
         return {'lq': lq, 'gt': gt, 'lq_path': path, 'gt_path': path}
 

@@ -36,29 +36,31 @@ class RedegradationLoss(nn.Module):
       `ratio`, is k̂. It is of use only where the network fails, so it must pass a test by simulation (indirect
       inference): t is degraded by k̂ and restored, and the kernel between these two must make of x̂ what the one between
       x̂ and y makes of it, to `tolerance` over what is unavoidable (the same with that kernel in place of k̂).
-      Otherwise the network knows the blur, and the image is left alone: its loss is 0.
+      Otherwise the network knows the blur, and the image is left alone: its loss is 0. The images are compared by the
+      root mean square of their difference over that of their gradient: a shift by so many pixels makes as much.
 
     t, k̂ and the test are constants: no gradient passes through them. The mask is resized to t, which shows the same.
+    The network must take images of any size: one that wants multiples of a window (SwinIR) does not serve.
 
     Args:
         loss_weight: Factor.
         criterion: 'l1', 'l2' or 'charbonnier'.
         ratio: How many times smaller the copy is, an integer of at least 2.
         estimate: 'copy' or 'image'.
-        kernel_size: Side of the least-squares kernel, an odd number of pixels of the restored image; k̂ has `ratio`
-            times as many with 'copy'.
+        kernel_size: Side K of the least-squares kernel, an odd number of pixels of the restored image; with 'copy' that
+            of k̂ is ``ratio · (K − 1) + 1``.
         downsample: How the copy is made: as the images were sub-sampled, 'direct' (every `ratio`-th pixel) or
             'bicubic' (with anti-aliasing); for deblurring 'bicubic'.
         ridge: Regularisation of the estimate, see :func:`~maxl_sr.losses.blur_kernel.estimate_kernel`.
-        tolerance: Root mean square, in intensities of [0, 1].
+        tolerance: Of the test of 'copy', in pixels.
 
     Raises:
         ValueError: An argument is none of its choices or out of range.
     """
 
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, estimate: str = 'copy',
-                 kernel_size: int = 13, downsample: str = 'bicubic', ridge: float = 1e-3,
-                 tolerance: float = 0.001) -> None:
+                 kernel_size: int = 13, downsample: str = 'bicubic', ridge: float = 3e-3,
+                 tolerance: float = 0.04) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_choice('estimate', estimate, ESTIMATES)
@@ -76,16 +78,16 @@ class RedegradationLoss(nn.Module):
         self.ridge, self.tolerance = ridge, tolerance
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 1 where the blur is unknown)."""
+        """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
         # With its graph: the network keeps its outputs for y, which the primary loss may need
         restored = net.forward_heads(net.forward_features(y), y)[0].detach().to(y.dtype).clamp(0, 1)
-        copy, target, unknown = (self._from_copy if self.estimate == 'copy' else self._from_image)(net, y, restored)
-        return net.forward_features(copy), copy, target, unknown
+        copy, target, active = (self._from_copy if self.estimate == 'copy' else self._from_image)(net, y, restored)
+        return net.forward_features(copy), copy, target, active
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from the degraded copy and t."""
-        features, copy, target, unknown = prepared
-        weight = unknown.expand(-1, -1, *target.shape[-2:])
+        features, copy, target, active = prepared
+        weight = active.expand(-1, -1, *target.shape[-2:])
         if mask is not None:
             weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
         return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
@@ -114,13 +116,16 @@ class RedegradationLoss(nn.Module):
         small = y[..., ::self.ratio, ::self.ratio].contiguous() if direct else self._reduced(y)
         sharp = restore(small)
         kernel = widen_kernel(self._kernel(sharp, small), self.ratio)
-        target = whole(sharp, scale)
+        reference = blur(restored, known, scale)
+        gradient = [reference.diff(dim=dim).pow(2).mean(dim=(1, 2, 3), keepdim=True) for dim in (-2, -1)]
+        contrast = (gradient[0] + gradient[1]).nan_to_num().sqrt()  # NaN: of an image one pixel wide
 
         def simulated(by: Tensor) -> tuple[Tensor, Tensor]:
-            copy = blur(target, by, scale).clamp(0, 1)
+            copy = blur(sharp, by, scale).clamp(0, 1)
             again = blur(restored, self._kernel(restore(copy), copy), scale)
-            return copy, (again - blur(restored, known, scale)).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            return copy, (again - reference).pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
 
         copy, distance = simulated(kernel)
-        unknown = distance < simulated(known)[1] + self.tolerance
-        return copy, target, unknown.to(y.dtype)
+        other, unavoidable = simulated(known)
+        active = distance < unavoidable + self.tolerance * contrast
+        return torch.where(active, copy, other), sharp, active.to(y.dtype)

@@ -7,7 +7,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.utils.options import build_checked, check_loss
+from maxl_sr.errors import UserError
+from maxl_sr.utils.options import build_checked
 
 
 @LOSS_REGISTRY.register()
@@ -19,16 +20,21 @@ class SumLoss(nn.Module):
 
     Raises:
         ValueError: There are no losses.
-        UserError: One is unknown, refuses an argument, or is an inner objective only.
+        UserError: One is unknown, refuses an argument, or does not make one number of two images.
     """
 
     def __init__(self, losses: Sequence[dict[str, Any]]) -> None:
         super().__init__()
         if not isinstance(losses, Sequence) or isinstance(losses, str) or not losses:
             raise ValueError(f'losses must be a list of sections, not {losses!r}')
-        for number, section in enumerate(losses):
-            check_loss(f'losses[{number}]', section)
         self.losses = nn.ModuleList(build_checked(f'losses[{i}]', section) for i, section in enumerate(losses))
+        for number, loss in enumerate(self.losses):
+            try:
+                good = loss(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)).shape == ()
+            except (NotImplementedError, RuntimeError, TypeError, AttributeError):  # of an objective, GANLoss, a tuple
+                good = False
+            if not good:
+                raise UserError(f"losses[{number}]: {losses[number]['type']} does not make one number of two images")
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the sum of the losses of `pred` against `target`, both ``(B, C, H, W)``."""

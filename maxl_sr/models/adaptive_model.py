@@ -359,7 +359,10 @@ class AdaptiveModel(SRModel):
         if self.adapt_opt is None:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
             return
-        self._dataset_name = dataloader.dataset.opt['name']
+        opt = dataloader.dataset.opt
+        self._dataset_name = opt['name']
+        # Every s-th pixel: the enlargement, centred, lies half a pixel beside the ground truth
+        self._aligned = (opt.get('degradation') or {}).get('downsample') != 'direct'
         self._current_iter = current_iter
         self._save_img = save_img
         rows = self._rows = []
@@ -383,12 +386,13 @@ class AdaptiveModel(SRModel):
         """Add one image to the metrics before adaptation and to the table, and save its pictures."""
         kinds = {'noisy': 'lq', 'before': 'before', 'after': 'result', 'gt': 'gt', 'mask': 'mask'}
         images = {kind: tensor2img([visuals[key]]) for kind, key in kinds.items() if key in visuals}
-        # For super-resolution the image to compare with is the bicubic enlargement
-        degraded = tensor2img([enlarge(visuals['lq'], self.opt.get('scale', 1))])
         row: dict[str, Any] = {'image': self.image_name}
         against = {'img2': images['gt']} if 'gt' in images else {}
         for name, opt in (self.opt['val'].get('metrics') or {}).items():
-            figures = {'_noisy': degraded, BEFORE: images['before']}
+            figures = {BEFORE: images['before']}
+            if self._aligned:  # for super-resolution the image to compare with is the bicubic enlargement
+                enlarged = tensor2img([enlarge(visuals['lq'], self.opt.get('scale', 1))])
+                figures = {'_noisy': enlarged, **figures}
             figures |= {f'_step{step}': image for step, image in enumerate(self.after_step, start=1)}
             for column, image in figures.items():
                 row[name + column] = calculate_metric({'img': image, **against}, opt)
