@@ -37,7 +37,8 @@ class RedegradationLoss(nn.Module):
       inference): t is degraded by k̂ and restored, and the kernel between these two must make of x̂ what the one between
       x̂ and y makes of it, to `tolerance` over what is unavoidable (the same with that kernel in place of k̂).
       Otherwise the network knows the blur, and the image is left alone: its loss is 0. The images are compared by the
-      root mean square of their difference over that of their gradient: a shift by so many pixels makes as much.
+      root mean square of their difference over that of their gradient: a shift by so many pixels makes as much. A
+      network that was trained without any blur makes nothing of this test.
 
     t, k̂ and the test are constants: no gradient passes through them. The mask is resized to t, which shows the same.
     The network must take images of any size: one that wants multiples of a window (SwinIR) does not serve.
