@@ -138,3 +138,8 @@ def test_wrong_arguments_are_refused(arguments, message):
 
 def test_registered_with_basicsr():
     assert type(build_network({'type': 'WithAuxiliaryHead', 'base': RIDNET, 'head': ['tail']})) is WithAuxiliaryHead
+
+
+def test_a_network_that_basicsr_registers_with_its_suffix():
+    base = {'type': 'SRVGGNetCompact', 'num_feat': 8, 'num_conv': 2, 'upscale': 2}
+    assert WithAuxiliaryHead(base, ['body'], scale=2)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)

@@ -131,3 +131,10 @@ def test_a_degradation_that_does_nothing_is_refused(make_pairs):
 def test_a_crop_that_does_not_fit_the_scale_is_refused(make_pairs):
     with pytest.raises(UserError, match='gt_size must be a multiple of scale 3, not 16'):
         dataset(make_pairs(), 'train', 3)
+
+
+def test_in_validation_the_image_is_what_a_file_would_hold(make_pairs):
+    opt = {'phase': 'val', 'scale': 2, 'dataroot_gt': f'{make_pairs()}/gt', 'io_backend': {'type': 'disk'}, 'name': 'x',
+           'degradation': {'sigma': [1, 1]}}
+    lq = SyntheticDegradationDataset(opt)[0]['lq'] * 255
+    assert torch.allclose(lq, lq.round(), atol=1e-4) and len(lq.round().unique()) > 10
