@@ -144,8 +144,8 @@ def _check_resume(opt: dict[str, Any]) -> int | None:
     path = opt['path'].get('resume_state')
     if opt['auto_resume']:
         folder = opt['path']['training_states']
-        names = os.listdir(folder) if osp.isdir(folder) else []
-        saved = [int(name.removesuffix('.state')) for name in names if name.endswith('.state')]
+        files = os.listdir(folder) if osp.isdir(folder) else []
+        saved = [int(name.removesuffix('.state')) for name in files if name.endswith('.state')]
         path = osp.join(folder, f'{max(saved)}.state') if saved else None
     if not path:
         return None

@@ -60,8 +60,9 @@ def naive_outputs(net, weights, y):
 def naive_objective(problem, weights, y, mask, start=None):
     """L_aux of the whole network, written out: the paper's, the blind spot, or the redegradation's."""
     if isinstance(problem.objective, RedegradationLoss):
-        restore = SimpleNamespace(forward_features=lambda x: x, forward_heads=lambda _, x:
-                                  naive_outputs(problem.net, weights if start is None else start, x))
+        at = weights if start is None else start
+        restore = SimpleNamespace(restored=lambda x=y: naive_outputs(problem.net, at, x)[0],
+                                  forward_features=lambda x: x)
         copy, target, unknown = problem.objective.prepare(restore, y)[1:]
         assert unknown.all()
         weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')

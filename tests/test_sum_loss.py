@@ -26,8 +26,8 @@ def test_it_needs_a_list(losses):
 @pytest.mark.parametrize('section, message', [
     ({'type': 'L3Loss'}, r"losses\[1\]: type: unknown name 'L3Loss'"),
     ({'type': 'L1Loss', 'weight': 1}, r"losses\[1\]: unknown key 'weight'"),
-    ({'type': 'BlindSpotLoss'}, r'losses\[1\]: BlindSpotLoss does not make one number of two images'),
-    ({'type': 'GANLoss', 'gan_type': 'vanilla'}, r'losses\[1\]: GANLoss does not make one number'),
+    ({'type': 'BlindSpotLoss'}, r'losses\[1\]: BlindSpotLoss is an inner objective'),
+    ({'type': 'GANLoss', 'gan_type': 'vanilla'}, r'losses\[1\]: GANLoss is no loss of two images'),
 ])
 def test_a_wrong_part_is_named(section, message):
     with pytest.raises(UserError, match=message):

@@ -18,7 +18,7 @@ def _normalized(kernel: Tensor, least: float) -> Tensor:
     return torch.where(total > least, kernel / total, identity)
 
 
-def estimate_kernel(sharp: Tensor, degraded: Tensor, size: int, ridge: float = 1e-3) -> Tensor:
+def estimate_kernel(sharp: Tensor, degraded: Tensor, size: int, ridge: float) -> Tensor:
     """Return the kernels ``(B, size, size)`` that make `degraded` of `sharp`, by regularised least squares.
 
     ``min_k Σ_p (Σ_t k(t) x(s·p + t) − y(p))² + λ‖k‖²`` on the means of the channels, in float64, then divided by its

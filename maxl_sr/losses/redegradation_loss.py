@@ -15,12 +15,6 @@ DOWNSAMPLES = ('bicubic', 'direct')
 ESTIMATES = ('copy', 'image')
 
 
-def whole(image: Tensor, scale: int) -> Tensor:
-    """Return `image` without the rows and columns that `scale` leaves over."""
-    height, width = image.shape[-2:]
-    return image[..., :height // scale * scale, :width // scale * scale]
-
-
 @LOSS_REGISTRY.register()
 class RedegradationLoss(nn.Module):
     """Inner objective ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M``: specialise on the blur of the image.
@@ -80,9 +74,13 @@ class RedegradationLoss(nn.Module):
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
         """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
-        # With its graph: the network keeps its outputs for y, which the primary loss may need
-        restored = net.forward_heads(net.forward_features(y), y)[0].detach().to(y.dtype).clamp(0, 1)
-        copy, target, active = (self._from_copy if self.estimate == 'copy' else self._from_image)(net, y, restored)
+        # With its graph: the network keeps its restored image of y, which the primary loss may need
+        restored = net.restored().detach().to(y.dtype).clamp(0, 1)
+        if self.estimate == 'image':
+            copy, target = self._from_image(y, restored)
+            active = y.new_ones(len(y), 1, 1, 1)
+        else:
+            copy, target, active = self._from_copy(net, y, restored)
         return net.forward_features(copy), copy, target, active
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
@@ -96,20 +94,20 @@ class RedegradationLoss(nn.Module):
     def _kernel(self, sharp: Tensor, degraded: Tensor) -> Tensor:
         return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
 
-    def _reduced(self, image: Tensor, least: int = 1) -> Tensor:
-        sides = [max(side // self.ratio, least) for side in image.shape[-2:]]
+    def _reduced(self, image: Tensor, multiple: int = 1) -> Tensor:
+        sides = [max(side // self.ratio // multiple, 1) * multiple for side in image.shape[-2:]]
         return F.interpolate(image, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
 
     @torch.no_grad()
-    def _from_image(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _from_image(self, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor]:
         scale = restored.shape[-1] // y.shape[-1]
-        target = whole(self._reduced(restored, least=scale), scale)
-        return blur(target, self._kernel(restored, y), scale).clamp(0, 1), target, y.new_ones(len(y), 1, 1, 1)
+        target = self._reduced(restored, multiple=scale)
+        return blur(target, self._kernel(restored, y), scale).clamp(0, 1), target
 
     @torch.no_grad()
     def _from_copy(self, net: BoundNet, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         def restore(image: Tensor) -> Tensor:  # detached from a forward-mode derivative as well
-            return net.forward_heads(net.forward_features(image), image)[0].detach().to(y.dtype).clamp(0, 1)
+            return net.restored(image).detach().to(y.dtype).clamp(0, 1)
 
         scale = restored.shape[-1] // y.shape[-1]
         known = self._kernel(restored, y)

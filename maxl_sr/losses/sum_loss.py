@@ -7,8 +7,7 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.errors import UserError
-from maxl_sr.utils.options import build_checked
+from maxl_sr.utils.options import check_loss
 
 
 @LOSS_REGISTRY.register()
@@ -27,14 +26,7 @@ class SumLoss(nn.Module):
         super().__init__()
         if not isinstance(losses, Sequence) or isinstance(losses, str) or not losses:
             raise ValueError(f'losses must be a list of sections, not {losses!r}')
-        self.losses = nn.ModuleList(build_checked(f'losses[{i}]', section) for i, section in enumerate(losses))
-        for number, loss in enumerate(self.losses):
-            try:
-                good = loss(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)).shape == ()
-            except (NotImplementedError, RuntimeError, TypeError, AttributeError):  # of an objective, GANLoss, a tuple
-                good = False
-            if not good:
-                raise UserError(f"losses[{number}]: {losses[number]['type']} does not make one number of two images")
+        self.losses = nn.ModuleList(check_loss(f'losses[{i}]', section) for i, section in enumerate(losses))
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the sum of the losses of `pred` against `target`, both ``(B, C, H, W)``."""

@@ -38,6 +38,7 @@ class BoundNet:
         self._y = y
         self._features = features
         self._outputs: tuple[Tensor, Tensor] | None = None
+        self._restored: Tensor | None = None
 
     def _call(self, method: str, *args: Tensor) -> Any:
         if not self._weights:
@@ -60,8 +61,12 @@ class BoundNet:
             self._outputs = self._call('forward_heads', features, x)
         return self._outputs
 
-    def restored(self) -> Tensor:
-        """Return the restored image of `y`, ``(B, C, H, W)``."""
+    def restored(self, x: Tensor | None = None) -> Tensor:
+        """Return the restored image ``(B, C, sH, sW)`` of the image `x` ``(B, C, H, W)``, or of `y`."""
+        if x is not None and x is not self._y:
+            return self._call('forward_primary', self.forward_features(x), x)
         if self._outputs is not None:
             return self._outputs[0]
-        return self._call('forward_primary', self.forward_features(self._y), self._y)
+        if self._restored is None:
+            self._restored = self._call('forward_primary', self.forward_features(self._y), self._y)
+        return self._restored

@@ -386,13 +386,15 @@ class AdaptiveModel(SRModel):
         """Add one image to the metrics before adaptation and to the table, and save its pictures."""
         kinds = {'noisy': 'lq', 'before': 'before', 'after': 'result', 'gt': 'gt', 'mask': 'mask'}
         images = {kind: tensor2img([visuals[key]]) for kind, key in kinds.items() if key in visuals}
+        scale = self.opt.get('scale', 1)
+        # For super-resolution the image to compare with is the bicubic enlargement
+        degraded = images['noisy'] if scale == 1 else tensor2img([enlarge(visuals['lq'], scale)])
         row: dict[str, Any] = {'image': self.image_name}
         against = {'img2': images['gt']} if 'gt' in images else {}
         for name, opt in (self.opt['val'].get('metrics') or {}).items():
             figures = {BEFORE: images['before']}
-            if self._aligned:  # for super-resolution the image to compare with is the bicubic enlargement
-                enlarged = tensor2img([enlarge(visuals['lq'], self.opt.get('scale', 1))])
-                figures = {'_noisy': enlarged, **figures}
+            if self._aligned:
+                figures = {'_noisy': degraded, **figures}
             figures |= {f'_step{step}': image for step, image in enumerate(self.after_step, start=1)}
             for column, image in figures.items():
                 row[name + column] = calculate_metric({'img': image, **against}, opt)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import torch
 from basicsr.utils.registry import LOSS_REGISTRY, Registry
 from torch import nn
 
@@ -77,14 +78,24 @@ def build_checked(where: str, given: Any) -> Any:
         raise UserError(f'{where}: {error}') from error
 
 
-def check_loss(where: str, given: Any) -> None:
-    """Refuse a section that does not describe a loss of two images.
+def check_loss(where: str, given: Any) -> Any:
+    """Return the loss of two images that the section `given` describes.
 
     Raises:
-        UserError: As :func:`build_checked`, or the loss is an inner objective only.
+        UserError: As :func:`build_checked`, or the loss is an inner objective only, or does not make one number of two
+            images.
     """
-    if type(build_checked(where, given)).forward is nn.Module.forward:
+    loss = build_checked(where, given)
+    if type(loss).forward is nn.Module.forward:
         raise UserError(f"{where}: {given['type']} is an inner objective, for aux_opt, and no loss of two images")
+    try:
+        with torch.no_grad():
+            value = loss(torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
+    except Exception as error:
+        raise UserError(f"{where}: {given['type']} is no loss of two images: {' '.join(str(error).split())}") from error
+    if not isinstance(value, torch.Tensor) or value.dim():
+        raise UserError(f"{where}: {given['type']} does not make one number of two images")
+    return loss
 
 
 def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:
