@@ -381,3 +381,30 @@ def test_two_data_sets_can_share_an_lmdb(make_pairs, tmp_path):
     path = lmdb_of(make_pairs() / 'gt', tmp_path / 'gt.lmdb')
     one, other = (clean_set(tmp_path, dataroot_gt=str(path), io_backend={'type': 'lmdb'}, seed=seed) for seed in (0, 1))
     assert torch.equal(one[0]['gt'], other[0]['gt'])
+
+
+def test_clean_images_with_synthetic_noise_among_the_sets(make_pairs):
+    pairs = make_pairs()
+    clean = {'type': 'SyntheticDegradationDataset', 'dataroot_gt': str(pairs / 'gt'), 'io_backend': {'type': 'disk'},
+             'degradation': {'camera': {'shot': [1e-3, 1e-2]}}}
+    dataset = mixed(section(pairs), clean)
+    items = [dataset[index] for index in range(len(dataset))]
+    assert len(items) == 8 and all(item['lq'].shape == item['gt'].shape == (3, 16, 16) for item in items)
+    assert all((item['lq'] != item['gt']).any() for item in items[1::2])
+
+
+def test_a_set_with_other_noise(make_pairs):
+    dataset = mixed(section(make_pairs(), augment={'noise_scale': [0, 0], 'resize': [0.8, 1.2]}))
+    items = [dataset[index] for index in range(4)]
+    assert all(item['gt'].shape == (3, 16, 16) and torch.equal(item['lq'], item['gt']) for item in items)
+
+
+@pytest.mark.parametrize('extra, message', [
+    ({'augment': {'noise': [1, 2]}}, r"sets\[0\]: augment: unknown key 'noise'; did you mean 'noise_scale'"),
+    ({'augment': {'resize': [0, 1]}}, r'sets\[0\]: augment: resize must be greater than 0'),
+    ({'type': 'SyntheticNoise'}, r"sets\[0\]: type: unknown name 'SyntheticNoise'; did you mean 'SyntheticNoiseDat"),
+    ({'type': 'SyntheticNoiseDataset'}, r"unknown key 'dataroot_lq'"),
+])
+def test_wrong_options_of_a_set_are_refused(make_pairs, extra, message):
+    with pytest.raises(UserError, match=message):
+        mixed(section(make_pairs(), **extra))

@@ -9,6 +9,7 @@ import numpy as np
 from basicsr.data.degradations import add_jpg_compression, random_mixed_kernels
 from basicsr.utils.matlab_functions import imresize
 
+from maxl_sr.data.camera_noise import CameraNoise, add_camera_noise
 from maxl_sr.data.noise import Noise, Range, add_noise
 from maxl_sr.resume import seeded
 
@@ -26,6 +27,7 @@ class Degradation:
         kernel_size: Side of the blur kernels, an odd number of pixels.
         downsample: 'bicubic' (MATLAB's, with anti-aliasing) or 'direct' (every s-th pixel, beginning with the first).
         noise: Ranges of :class:`maxl_sr.data.noise.Noise`, none if absent.
+        camera: Ranges of :class:`maxl_sr.data.camera_noise.CameraNoise`, none if absent.
         jpeg: Range of the quality of a JPEG compression, 1 to 100.
     """
 
@@ -35,6 +37,7 @@ class Degradation:
     kernel_size: int = field(default=21, metadata={'low': 3})
     downsample: Literal['bicubic', 'direct'] = 'bicubic'
     noise: dict[str, Any] | None = None
+    camera: dict[str, Any] | None = None
     jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
 
 
@@ -68,8 +71,8 @@ def random_kernel(degradation: Degradation, rng: np.random.Generator) -> np.ndar
         return random_mixed_kernels(('iso', 'aniso'), (share, 1 - share), degradation.kernel_size, sigma, sigma)
 
 
-def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, scale: int,
-            rng: np.random.Generator) -> np.ndarray:
+def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, scale: int, rng: np.random.Generator,
+            camera: CameraNoise | None = None) -> np.ndarray:
     """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), float32 in [0, 1], clipped."""
     image = clean
     kernel = random_kernel(degradation, rng)
@@ -80,6 +83,8 @@ def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, sc
         image = imresize(image, 1 / scale) if degradation.downsample == 'bicubic' else image[::scale, ::scale]
     if noise is not None:
         image = add_noise(image, noise, rng)
+    if camera is not None:
+        image = add_camera_noise(image, camera, rng)
     if degradation.jpeg is not None:
         low, high = (round(quality) for quality in degradation.jpeg)
         image = add_jpg_compression(np.ascontiguousarray(image), int(rng.integers(low, high + 1)))

@@ -1,17 +1,24 @@
-"""Several paired data sets at once, sampled without bias."""
+"""Several data sets of pairs at once, sampled without bias."""
 
+import math
 import random
 from typing import Any
 
+import numpy as np
+import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
 from maxl_sr.data.data_util import AUGMENT_KEYS, LOADER_KEYS, center_crop_window, check_backend, check_int, read_image
+from maxl_sr.data.pair_augmentation import PairAugmentation, augment_pair
+from maxl_sr.data.synthetic_degradation_dataset import SyntheticDegradationDataset
+from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_keys
+from maxl_sr.utils.options import check_choice, check_keys, parse
 
 SET_KEYS = ('dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'meta_info_file')
+KINDS = {kind.__name__: kind for kind in (PairedImageDataset, SyntheticNoiseDataset, SyntheticDegradationDataset)}
 
 
 @DATASET_REGISTRY.register()
@@ -24,8 +31,10 @@ class MixedPairedDataset(Dataset):
 
     Options:
         sets: In training: list of sections with the options of ``PairedImageDataset`` (``dataroot_gt``,
-            ``dataroot_lq``, ``io_backend``, ``filename_tmpl``, ``meta_info_file``). Otherwise the keys of the one set
-            stand in the section itself.
+            ``dataroot_lq``, ``io_backend``, ``filename_tmpl``, ``meta_info_file``) and ``augment`` (see
+            :class:`~maxl_sr.data.pair_augmentation.PairAugmentation`), or with ``type: SyntheticNoiseDataset`` or
+            ``SyntheticDegradationDataset`` and the options of it. Otherwise the keys of the one set of pairs stand in
+            the section itself.
         center_crop: Size of the central crop of the input in validation and test; default the whole image.
         gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR.
 
@@ -37,33 +46,55 @@ class MixedPairedDataset(Dataset):
         where = f"datasets: {opt['phase']}"
         common = [*LOADER_KEYS, *AUGMENT_KEYS, 'center_crop']
         several = 'sets' in opt
-        check_keys(where, opt, [*common, 'sets'] if several else [*common, *SET_KEYS])
-        if several and opt['phase'] != 'train':
+        train = opt['phase'] == 'train'
+        check_keys(where, opt, [*common, 'sets'] if several else [*common, *SET_KEYS, *(['augment'] if train else [])])
+        if several and not train:
             raise UserError(f'{where}: sets are for training; call the data sets {opt["phase"]}_1, {opt["phase"]}_2, …')
         if several and not (isinstance(opt['sets'], list) and opt['sets']):
             raise UserError(f"{where}: sets must be a list of sections, not {opt['sets']!r}")
-        for key in AUGMENT_KEYS if opt['phase'] == 'train' else ():
+        for key in AUGMENT_KEYS if train else ():
             if key not in opt:
                 raise UserError(f"{where}: key '{key}' is missing")
         self.opt = opt
         self.center_crop = check_int(where, opt, 'center_crop')
-        check_int(where, opt, 'gt_size')
-        self.sets = []
-        for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in SET_KEYS if k in opt}]):
+        self.size = check_int(where, opt, 'gt_size') or 0
+        self.sets: list[Any] = []
+        self.augmentations: list[PairAugmentation | None] = []
+        own = (*SET_KEYS, 'augment')
+        for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in own if k in opt}]):
             place = f'{where}: sets[{number}]' if several else where
-            check_keys(place, section, [*SET_KEYS, 'name'])
+            if not isinstance(section, dict):
+                raise UserError(f'{place} must be a section, not {section!r}')
+            self._add(place, dict(section))
+
+    def _add(self, place: str, section: dict[str, Any]) -> None:
+        """Append the set that `section` describes."""
+        kind = section.pop('type', 'PairedImageDataset')
+        check_choice(f'{place}: type', kind, KINDS)
+        shared = {key: self.opt[key] for key in ('phase', *AUGMENT_KEYS) if key in self.opt}
+        shared['scale'] = scale = self.opt.get('scale', 1)
+        augmentation = None
+        if kind != 'PairedImageDataset':
+            own = KINDS[kind]({**shared, **section})
+        else:
+            check_keys(place, section, [*SET_KEYS, 'name', 'augment'])
             for key in ('dataroot_gt', 'dataroot_lq', 'io_backend'):
                 if key not in section:
                     raise UserError(f"{place}: key '{key}' is missing")
             check_backend(place, section)
-            shared = {key: opt[key] for key in ('phase', *AUGMENT_KEYS) if key in opt}
+            if section.get('augment') is not None:
+                augmentation = parse(PairAugmentation, section.pop('augment'), f'{place}: augment')
+                if scale != 1:
+                    raise UserError(f'{place}: augment is for images of one size, not for scale {scale}')
+                shared['gt_size'] = math.ceil(self.size / min(augmentation.resize[0], 1))
             # A copy of io_backend: PairedImageDataset writes into it
-            self.sets.append(PairedImageDataset({**shared, **section, 'scale': opt.get('scale', 1),
-                                                 'io_backend': dict(section['io_backend'])}))
+            own = PairedImageDataset({**shared, **section, 'io_backend': dict(section['io_backend'])})
             # os.scandir lists a folder in an order of its own on every machine
-            self.sets[-1].paths.sort(key=lambda pair: pair['gt_path'])
-            if not len(self.sets[-1]):
+            own.paths.sort(key=lambda pair: pair['gt_path'])
+            if not len(own):
                 raise UserError(f"{place}: no images in {section['dataroot_gt']}")
+        self.sets.append(own)
+        self.augmentations.append(augmentation)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pairs = self.sets[index % len(self.sets)]
@@ -72,9 +103,17 @@ class MixedPairedDataset(Dataset):
         try:
             item = pairs[number]
         except Exception:
-            for key in ('gt', 'lq') if pairs.file_client else ():  # name the file, where one of the two is the reason
+            for key in ('gt', 'lq') if isinstance(pairs, PairedImageDataset) and pairs.file_client else ():
+                # name the file, where one of the two is the reason
                 read_image(pairs.file_client, pairs.paths[number][f'{key}_path'], key)
             raise
+        augmentation = self.augmentations[index % len(self.sets)]
+        if augmentation is not None:
+            rng = np.random.default_rng(random.getrandbits(64))
+            images = augment_pair(*(item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt')), self.size,
+                                  augmentation, rng)
+            item['lq'], item['gt'] = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+                                      for image in images)
         if self.opt['phase'] != 'train' and self.center_crop is not None:
             scale = pairs.opt['scale']
             rows, columns = (center_crop_window(size, self.center_crop) for size in item['lq'].shape[-2:])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from maxl_sr.data.camera_noise import CameraNoise
 from maxl_sr.data.clean_images import CleanImageDataset
 from maxl_sr.data.degradation import Degradation, degrade
 from maxl_sr.data.noise import Noise
@@ -40,10 +41,13 @@ class SyntheticDegradationDataset(CleanImageDataset):
             raise UserError(f'{where}: motion must be at most kernel_size {self.degradation.kernel_size}, not '
                             f'{list(self.degradation.motion)}')
         noise = self.degradation.noise
-        kinds = (self.degradation.sigma, self.degradation.motion, self.degradation.jpeg, noise)
+        camera = self.degradation.camera
+        kinds = (self.degradation.sigma, self.degradation.motion, self.degradation.jpeg, noise, camera)
         if self.scale == 1 and all(kind is None for kind in kinds):
-            raise UserError(f'{where} leaves the images as they are; give sigma, motion, jpeg or noise, or a scale')
+            raise UserError(f'{where} leaves the images as they are; give sigma, motion, jpeg, noise or '
+                            'camera, or a scale')
         self.noise = None if noise is None else parse(Noise, noise, f'{where}: noise')
+        self.camera = None if camera is None else parse(CameraNoise, camera, f'{where}: camera')
 
     def degrade(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return degrade(clean, self.degradation, self.noise, self.scale, rng)
+        return degrade(clean, self.degradation, self.noise, self.scale, rng, self.camera)

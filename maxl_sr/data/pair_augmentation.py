@@ -1,0 +1,43 @@
+"""Other noise from real pairs: stronger and weaker, coarser and finer, of other colours."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PairAugmentation:
+    """``augment`` of :class:`~maxl_sr.data.mixed_paired_dataset.MixedPairedDataset`: what a training pair draws.
+
+    A real pair shows the noise of one camera at one sensitivity; these make others of it, with its correlations.
+
+    Attributes:
+        noise_scale: Range of the factor of the difference between the noisy and the clean image.
+        resize: Range of the factor by which both images are resized (bicubic; smaller ones by area), before they are
+            cropped to ``gt_size``.
+        shuffle_channels: Whether the colours are permuted, the same in both images.
+    """
+
+    noise_scale: Range = field(default=(1.0, 1.0), metadata={'low': 0})
+    resize: Range = field(default=(1.0, 1.0), metadata={'low': 0, 'strict': True})
+    shuffle_channels: bool = False
+
+
+def augment_pair(noisy: np.ndarray, clean: np.ndarray, size: int, augmentation: PairAugmentation,
+                 rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return `noisy` and `clean` (H, W, C; float32 in [0, 1]) as `augmentation` changes them, ``(size, size, C)``."""
+    factor = rng.uniform(*augmentation.resize)
+    height, width = (max(round(side * factor), size) for side in clean.shape[:2])
+    if (height, width) != clean.shape[:2]:
+        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        noisy, clean = (cv2.resize(image, (width, height), interpolation=method) for image in (noisy, clean))
+    top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+    noisy, clean = (image[top:top + size, left:left + size] for image in (noisy, clean))
+    noisy = clean + np.float32(rng.uniform(*augmentation.noise_scale)) * (noisy - clean)
+    if augmentation.shuffle_channels:
+        order = rng.permutation(clean.shape[-1])
+        noisy, clean = noisy[..., order], clean[..., order]
+    return noisy.clip(0, 1), clean.clip(0, 1)
