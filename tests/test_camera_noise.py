@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from maxl_sr.data.camera_noise import CameraNoise, add_camera_noise
+from maxl_sr.data.noise import Noise, add_noise
 from maxl_sr.data.pair_augmentation import PairAugmentation, augment_pair
 
 
@@ -78,3 +79,13 @@ def test_both_images_are_resized_and_their_colours_permuted_alike():
     assert len(sums) > 1
     finer = augment_pair(image, image, 15, PairAugmentation(resize=(1.5, 1.5)), rng())[1]
     assert np.abs(np.diff(finer, axis=0)).mean() < np.abs(np.diff(image, axis=0)).mean()
+
+
+def test_noise_along_a_line_keeps_its_strength_and_is_correlated():
+    image = grey(0.5, 200, 200)
+    plain, smeared = (add_noise(image, Noise(gaussian=(20, 20), speckle=None, salt_pepper=None, line=line), rng())
+                      - image for line in (None, (6, 6)))
+    assert smeared.std() == pytest.approx(plain.std(), rel=0.1)
+    across, along = (abs(np.mean(np.take(smeared, range(1, 200), axis) * np.take(smeared, range(199), axis))
+                         / np.mean(smeared ** 2)) for axis in (0, 1))
+    assert max(across, along) > 0.3

@@ -11,7 +11,11 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, _pattern, hide_pixels
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss, neighbors
+from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
+from maxl_sr.losses.recorruption_loss import RecorruptionLoss
 from maxl_sr.losses.redegradation_loss import RedegradationLoss
+from maxl_sr.losses.sum_loss import SumObjective
 from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.samples import sum_over_samples
@@ -19,6 +23,9 @@ from maxl_sr.meta.samples import sum_over_samples
 LR, LAMBDA_IN = 0.05, 2.0
 ANY_BLUR = RedegradationLoss(kernel_size=3, tolerance=99)  # no blur is known
 KNOWN_BLUR = RedegradationLoss(kernel_size=3, estimate='image')
+TRANSPLANT = NoiseTransplantLoss(block_size=2, share=0.3, candidates=2)
+SUM = SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5}])
+PAIRS = (RedegradationLoss, NoiseTransplantLoss, RecorruptionLoss)  # restore a degraded copy of a target
 EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]
 
 
@@ -57,18 +64,27 @@ def naive_outputs(net, weights, y):
     return restored, call('aux_head', F.pixel_unshuffle(torch.cat([restored, residual], 1), net.scale))
 
 
-def naive_objective(problem, weights, y, mask, start=None):
-    """L_aux of the whole network, written out: the paper's, the blind spot, or the redegradation's."""
-    if isinstance(problem.objective, RedegradationLoss):
-        at = weights if start is None else start
+def naive_objective(problem, weights, y, mask, start=None, objective=None):
+    """L_aux of the whole network, written out: the paper's or one of the others."""
+    objective = objective or problem.objective
+    at = weights if start is None else start
+    if isinstance(objective, SumObjective):
+        parts = (naive_objective(problem, weights, y, mask, start, part) for part in objective.objectives)
+        return sum(part.loss_weight * loss for part, loss in zip(objective.objectives, parts))
+    if isinstance(objective, PAIRS):
         restore = SimpleNamespace(restored=lambda x=y: naive_outputs(problem.net, at, x)[0],
                                   forward_features=lambda x: x)
-        copy, target, unknown = problem.objective.prepare(restore, y)[1:]
-        assert unknown.all()
+        copy, target, *unknown = objective.prepare(restore, y)[1:]
+        assert all(flag.all() for flag in unknown)
         weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')
         return ((naive_outputs(problem.net, weights, copy)[0] - target).abs() * weight).mean()
-    if isinstance(problem.objective, BlindSpotLoss):
-        hidden, blind = hide_pixels(y, problem.objective.ratio)
+    if isinstance(objective, Neighbor2NeighborLoss):
+        (first, second), weight = neighbors(y), neighbors(mask)[0]
+        one, two = neighbors(naive_outputs(problem.net, at, y)[0].detach())
+        difference = naive_outputs(problem.net, weights, first)[0] - second
+        return ((difference.abs() + (difference - (one - two)).abs()) * weight).mean()
+    if isinstance(objective, BlindSpotLoss):
+        hidden, blind = hide_pixels(y, objective.ratio)
         error = (naive_outputs(problem.net, weights, hidden)[0] - y).abs() * mask * blind
         return error.sum() / (3 * blind.sum())
     return ((naive_outputs(problem.net, weights, y)[1] - y).abs() * mask).mean()
@@ -127,7 +143,8 @@ def assert_close(ours, reference, names, tolerance):
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('params', ['heads', 'all'])
-@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR, KNOWN_BLUR])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR, KNOWN_BLUR,
+                                       TRANSPLANT, SUM])
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     _pattern.cache_clear()

@@ -10,6 +10,7 @@ from basicsr.data.degradations import add_jpg_compression, random_mixed_kernels
 from basicsr.utils.matlab_functions import imresize
 
 from maxl_sr.data.camera_noise import CameraNoise, add_camera_noise
+from maxl_sr.data.motion_kernel import motion_kernel
 from maxl_sr.data.noise import Noise, Range, add_noise
 from maxl_sr.resume import seeded
 
@@ -39,21 +40,6 @@ class Degradation:
     noise: dict[str, Any] | None = None
     camera: dict[str, Any] | None = None
     jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
-
-
-def motion_kernel(size: int, length: float, angle: float) -> np.ndarray:
-    """Return the kernel ``(size, size)`` of a straight, uniform motion by `length` pixels at `angle` (radians).
-
-    Every one of many points of the path falls to its four nearest pixels; the sum is 1.
-    """
-    kernel = np.zeros((size + 2, size + 2))
-    for t in np.linspace(-(length - 1) / 2, (length - 1) / 2, 16 * size):
-        x, y = size / 2 + 0.5 + t * math.cos(angle), size / 2 + 0.5 + t * math.sin(angle)
-        left, top = int(x), int(y)
-        for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
-            kernel[row, column] += (1 - abs(x - column)) * (1 - abs(y - row))
-    kernel = kernel[1:-1, 1:-1]
-    return kernel / kernel.sum()
 
 
 def random_kernel(degradation: Degradation, rng: np.random.Generator) -> np.ndarray | None:

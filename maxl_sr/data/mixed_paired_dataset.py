@@ -110,8 +110,8 @@ class MixedPairedDataset(Dataset):
         augmentation = self.augmentations[index % len(self.sets)]
         if augmentation is not None:
             rng = np.random.default_rng(random.getrandbits(64))
-            images = augment_pair(*(item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt')), self.size,
-                                  augmentation, rng)
+            noisy, clean = (item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt'))
+            images = augment_pair(noisy, clean, self.size, augmentation, rng)
             item['lq'], item['gt'] = (torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
                                       for image in images)
         if self.opt['phase'] != 'train' and self.center_crop is not None:

@@ -1,8 +1,12 @@
 """Synthetic noise for training without real pairs (arXiv 2207.02066, section 4.1)."""
 
+import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
+
+from maxl_sr.data.motion_kernel import motion_kernel
 
 Range = tuple[float, float]
 
@@ -16,12 +20,24 @@ class Noise:
         speckle: σ of multiplicative Gaussian noise ``x + x·n``, in 1/255.
         salt_pepper: Share of the pixel values that become salt (1) or pepper (0).
         salt_share: Share of salt among them.
+        line: Length in pixels of a line, of a random direction, along which the Gaussian noise and the speckle are
+            smeared; their σ stays. null: each pixel has its own noise.
     """
 
     gaussian: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
     speckle: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
     salt_pepper: Range | None = field(default=(0.0, 0.01), metadata={'low': 0, 'high': 1})
     salt_share: Range = field(default=(0.3, 0.8), metadata={'low': 0, 'high': 1})
+    line: Range | None = field(default=None, metadata={'low': 1})
+
+
+def _normal(shape: tuple[int, ...], noise: Noise, rng: np.random.Generator) -> np.ndarray:
+    normal = rng.standard_normal(shape, dtype=np.float32)
+    if noise.line is None:
+        return normal
+    length = rng.uniform(*noise.line)
+    kernel = motion_kernel(2 * math.ceil(length / 2) + 1, length, rng.uniform(0, math.pi))
+    return cv2.filter2D(normal, -1, kernel / np.sqrt((kernel ** 2).sum()), borderType=cv2.BORDER_REFLECT_101)
 
 
 def add_noise(image: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
@@ -34,6 +50,6 @@ def add_noise(image: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.n
             draw = rng.random(image.shape, dtype=np.float32)
             image = np.where(draw < strength, (draw < strength * salt_share).astype(np.float32), image)
         else:
-            normal = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(strength / 255)
+            normal = _normal(image.shape, noise, rng) * np.float32(strength / 255)
             image = image + (image * normal if kind == 'speckle' else normal)
     return np.clip(image, 0, 1)

@@ -1,5 +1,6 @@
 """What the losses share."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
 REDUCTIONS = ('none', 'mean', 'sum')
@@ -15,3 +16,9 @@ def reduce(loss: Tensor, reduction: str) -> Tensor:
     """Reduce an element-wise loss by 'none', 'mean' (over all elements) or 'sum'."""
     check_choice('reduction', reduction, REDUCTIONS)
     return loss if reduction == 'none' else loss.mean() if reduction == 'mean' else loss.sum()
+
+
+def reduced(image: Tensor, ratio: int, multiple: int = 1) -> Tensor:
+    """Return `image` in [0, 1] and `ratio` times smaller (bicubic, anti-aliased), its sides multiples of `multiple`."""
+    sides = [max(side // ratio // multiple, 1) * multiple for side in image.shape[-2:]]
+    return F.interpolate(image, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)

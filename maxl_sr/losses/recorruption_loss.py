@@ -1,4 +1,4 @@
-"""Recorruption objective: restore the restored image again, with the noise of the image itself put elsewhere."""
+"""Recorruption objective: restore the restored image again, with its own noise shifted to another place."""
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -6,69 +6,58 @@ from torch import Tensor, nn
 
 from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
-from maxl_sr.losses.patches import patches
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
-
-def noise_level(noise: Tensor, image: Tensor) -> Tensor:
-    """Return the standard deviation ``(B, C, H, W)`` of `noise` as a function of `image`: σ² = a + b·x, least squares.
-
-    The signal-dependent noise of a sensor is of this form (Foi et al. 2008); a and b are of each image and channel.
-    """
-    square, x = noise.square().flatten(2), image.flatten(2)
-    mean, centre = square.mean(-1, keepdim=True), x.mean(-1, keepdim=True)
-    slope = ((x - centre) * (square - mean)).mean(-1, keepdim=True) / ((x - centre).square().mean(-1, keepdim=True) + 1e-6)
-    variance = mean + slope * (x - centre)
-    return torch.maximum(variance, mean * 0.1).clamp(min=1e-8).sqrt().view_as(image)
+GRID = 8  # of JPEG and, its divisor, of the Bayer mosaic: shifted by multiples of it the noise keeps its structure
 
 
-def recorrupt(y: Tensor, restored: Tensor, seed: int = 0, match: bool = True) -> Tensor:
-    """Return `restored` with the noise ``y − restored`` of another place: mirrored and shifted around.
+def recorrupt(y: Tensor, restored: Tensor, seed: int = 0) -> Tensor:
+    """Return `restored` with the noise ``y − restored`` of another place, in [0, 1].
+
+    The noise is shifted around by a quarter to three quarters of the image.
 
     Args:
         y: Noisy images ``(B, C, H, W)``.
         restored: Estimates of the clean images, of the same shape.
         seed: Another seed, another shift.
-        match: Whether the noise is scaled to the level that fits its new place, see :func:`noise_level`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    height, width = y.shape[-2:]
-    noise = y - restored
-    if match:
-        level = noise_level(noise, restored)
-        noise = noise / level
-    mirrored = [dim for dim in (-2, -1) if torch.rand((), generator=generator) < 0.5]
-    shift = [int(side * (0.25 + 0.5 * torch.rand((), generator=generator))) for side in (height, width)]
-    noise = torch.roll(noise.flip(mirrored), shift, (-2, -1))
-    return (restored + (noise * level if match else noise)).clamp(0, 1)
+    part = 0.25 + 0.5 * torch.rand(2, generator=torch.Generator().manual_seed(seed))
+    shift = [round(side * share / GRID) * GRID for side, share in zip(y.shape[-2:], part.tolist())]
+    return (restored + torch.roll(y - restored, shift, (-2, -1))).clamp(0, 1)
 
 
 @LOSS_REGISTRY.register()
 class RecorruptionLoss(nn.Module):
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', patch_size: int = 128, num_patch: int = 0,
-                 num_copy: int = 1, match: bool = True, seed: int = 0) -> None:
+    """Inner objective ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``, t the restored image and n̂ its noise elsewhere.
+
+    The network learns to remove the very noise of the image from the very image (arXiv 2003.04279). t and n̂, see
+    :func:`recorrupt`, are those of the weights to begin with, and constants. Noise that the network does not remove
+    counts as a part of the image here; ``NoiseTransplantLoss`` finds it.
+
+    Args:
+        loss_weight: Factor.
+        criterion: 'l1', 'l2' or 'charbonnier'.
+        seed: Seed of the shift.
+
+    Raises:
+        ValueError: An argument is none of its choices or of the wrong type.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
-        self.loss_weight, self.criterion = loss_weight, criterion
-        self.patch_size, self.num_patch, self.num_copy = patch_size, num_patch, num_copy
-        self.match, self.seed = match, seed
-
-    def _patches(self, images: Tensor) -> Tensor:
-        return patches(images, self.patch_size, self.num_patch, self.seed)
+        if type(seed) is not int:
+            raise ValueError(f'seed must be an integer, not {seed!r}')
+        self.loss_weight, self.criterion, self.seed = loss_weight, criterion, seed
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return (features of the recorrupted image, this image, t)."""
         restored = net.restored().detach().to(y.dtype).clamp(0, 1)
-        with torch.no_grad():
-            copies = [self._patches(recorrupt(y, restored, self.seed + copy, self.match)) for copy in range(self.num_copy)]
-            copy = torch.cat(copies, 1)
-            target = self._patches(restored)
-        features = net.forward_features(copy.flatten(0, 1))
-        return features.unflatten(0, copy.shape[:2]), copy, target
+        copy = recorrupt(y, restored, self.seed)
+        return net.forward_features(copy), copy, restored
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the loss between what is restored from the recorrupted image and t."""
         features, copy, target = prepared
-        restored = heads(features.flatten(0, 1), copy.flatten(0, 1))[0]
-        weight = None if mask is None else self._patches(mask).repeat(1, self.num_copy, 1, 1, 1).flatten(0, 1)
-        target = target.repeat(1, self.num_copy, 1, 1, 1).flatten(0, 1)
-        return self.loss_weight * masked_reconstruction_loss(restored, target, weight, self.criterion)
+        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, mask, self.criterion)

@@ -6,7 +6,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
@@ -94,14 +94,10 @@ class RedegradationLoss(nn.Module):
     def _kernel(self, sharp: Tensor, degraded: Tensor) -> Tensor:
         return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)
 
-    def _reduced(self, image: Tensor, multiple: int = 1) -> Tensor:
-        sides = [max(side // self.ratio // multiple, 1) * multiple for side in image.shape[-2:]]
-        return F.interpolate(image, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
-
     @torch.no_grad()
     def _from_image(self, y: Tensor, restored: Tensor) -> tuple[Tensor, Tensor]:
         scale = restored.shape[-1] // y.shape[-1]
-        target = self._reduced(restored, multiple=scale)
+        target = reduced(restored, self.ratio, multiple=scale)
         return blur(target, self._kernel(restored, y), scale).clamp(0, 1), target
 
     @torch.no_grad()
@@ -112,7 +108,7 @@ class RedegradationLoss(nn.Module):
         scale = restored.shape[-1] // y.shape[-1]
         known = self._kernel(restored, y)
         direct = self.downsample == 'direct'
-        small = y[..., ::self.ratio, ::self.ratio].contiguous() if direct else self._reduced(y)
+        small = y[..., ::self.ratio, ::self.ratio].contiguous() if direct else reduced(y, self.ratio)
         sharp = restore(small)
         kernel = widen_kernel(self._kernel(sharp, small), self.ratio)
         reference = blur(restored, known, scale)

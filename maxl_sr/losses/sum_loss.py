@@ -1,13 +1,17 @@
-"""A sum of losses where an option file has room for one."""
+"""Sums of losses, and of inner objectives, where an option file has room for one."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.utils.options import check_loss
+from maxl_sr.errors import UserError
+from maxl_sr.meta import BoundNet, Objective
+from maxl_sr.meta.objective import Heads
+from maxl_sr.utils.options import build_checked, check_loss
 
 
 @LOSS_REGISTRY.register()
@@ -31,3 +35,40 @@ class SumLoss(nn.Module):
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the sum of the losses of `pred` against `target`, both ``(B, C, H, W)``."""
         return torch.stack([loss(pred, target) for loss in self.losses]).sum()
+
+
+@LOSS_REGISTRY.register()
+class SumObjective(nn.Module):
+    """Inner objective: the sum of several, each with its own ``loss_weight`` and all with the same mask.
+
+    Args:
+        objectives: Sections of an option file, each with ``type`` and arguments of a registered inner objective.
+
+    Raises:
+        ValueError: There are none.
+        UserError: One is unknown, refuses an argument, or is no inner objective.
+    """
+
+    def __init__(self, objectives: Sequence[dict[str, Any]]) -> None:
+        super().__init__()
+        if not isinstance(objectives, Sequence) or isinstance(objectives, str) or not objectives:
+            raise ValueError(f'objectives must be a list of sections, not {objectives!r}')
+        parts = [build_checked(f'objectives[{i}]', section) for i, section in enumerate(objectives)]
+        for i, part in enumerate(parts):
+            if not isinstance(part, Objective):
+                raise UserError(f"objectives[{i}]: {objectives[i]['type']} is no inner objective")
+        self.objectives = nn.ModuleList(parts)
+        self._ends: list[int] = []  # of each objective's share of the prepared tensors; the same for all images
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return what all objectives prepare, one after the other."""
+        parts = [objective.prepare(net, y) for objective in self.objectives]  # type: ignore[operator]
+        self._ends = list(accumulate(map(len, parts)))
+        return tuple(tensor for part in parts for tensor in part)
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the sum of the objectives."""
+        spans = zip([0, *self._ends], self._ends)
+        losses = [objective.loss(heads, prepared[start:end], mask)  # type: ignore[operator]
+                  for objective, (start, end) in zip(self.objectives, spans)]
+        return torch.stack(losses).sum()

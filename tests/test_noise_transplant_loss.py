@@ -1,0 +1,126 @@
+"""The noise transplant objective."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss, _blocks, transplant_noise
+from maxl_sr.meta import BoundNet, Objective, Task, adapt
+
+
+def noise_like(image, sigma, seed=0):
+    return sigma * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_blocks_are_those_of_a_grid_row_by_row():
+    image = torch.arange(2 * 7 * 9.0).view(1, 2, 7, 9)
+    blocks = _blocks(image, 3)
+    assert blocks.shape == (1, 6, 2, 9)  # the last row is left out
+    assert torch.equal(blocks[0, 4, 1], image[0, 1, 3:6, 3:6].flatten())
+
+
+def test_the_noise_of_flat_blocks_comes_along_and_that_of_others_does_not():
+    smooth = torch.full((1, 3, 64, 64), 0.5)
+    smooth[..., 32:] += 0.2 * torch.rand(64, 32)  # texture at the right
+    noise = torch.zeros_like(smooth)
+    noise[..., :32] = torch.arange(32 * 64.).view(64, 32) / 1e5  # each pixel's own, where it is flat
+    noise[..., 32:] = 0.3
+    target = torch.full((1, 3, 32, 32), 0.5)
+    added = transplant_noise(smooth + noise, smooth, target, block_size=8, share=0.25) - target
+    whole = {tuple((block * 1e5).round().int().tolist()) for block in _blocks(noise[..., :32], 8)[0, :, 0]}
+    assert {tuple((block * 1e5).round().int().tolist()) for block in _blocks(added, 8)[0, :, 0]} <= whole
+
+
+def test_the_noise_fits_the_intensity():
+    smooth = torch.full((1, 3, 64, 64), 0.3)
+    smooth[..., 32:, :] = 0.7
+    noise = noise_like(smooth, 1.0) * torch.where(smooth > 0.5, 0.05, 0.01)
+    added = transplant_noise(smooth + noise, smooth, smooth, block_size=8, share=0.5, candidates=4) - smooth
+    assert added[..., :32, :].std() == pytest.approx(0.01, rel=0.1)
+    assert added[..., 32:, :].std() == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize('height, width, size', [(20, 33, 16), (5, 7, 16), (17, 16, 8), (1, 1, 8)])
+def test_any_size(height, width, size):
+    y = torch.rand(2, 3, height, width)
+    target = torch.rand(2, 3, max(height // 2, 1), max(width // 2, 1))
+    assert transplant_noise(y, y, target, size).equal(target)  # there is no noise
+    assert transplant_noise(y, y * 0.9, target, size).shape == target.shape
+
+
+def test_other_seeds_other_blocks_and_images_do_not_mix():
+    y = torch.rand(2, 3, 64, 64)
+    smooth, target = torch.full_like(y, 0.5), torch.full((2, 3, 32, 32), 0.5)
+    first, other = (transplant_noise(y, smooth, target, 8, seed=seed) for seed in (0, 1))
+    assert not torch.equal(first, other)
+    alone = transplant_noise(y[1:], smooth[1:], target[1:], 8)
+    assert torch.equal(first[1:], alone)
+
+
+class Half(nn.Module):
+    """Restores by its one weight: the output is w · y."""
+
+    def __init__(self):
+        super().__init__()
+        self.primary_head = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.constant_(self.primary_head.weight, 0.5)
+
+    def forward_features(self, x):
+        return x * 1
+
+    def forward_primary(self, features, x):
+        return features * self.primary_head.weight.view(())
+
+    def forward_heads(self, features, x):
+        return self.forward_primary(features, x), features
+
+
+@pytest.mark.parametrize('criterion, power', [('l1', 1), ('l2', 2)])
+def test_the_loss_by_hand(criterion, power):
+    y, mask = torch.rand(1, 3, 16, 12), torch.rand(1, 1, 16, 12)
+    net = Half()
+    task = Task(net, NoiseTransplantLoss(loss_weight=3.0, criterion=criterion, block_size=4), y, mask)
+    target = 0.5 * F.interpolate(y, size=(8, 6), mode='bicubic', antialias=True).clamp(0, 1)
+    smooth = F.interpolate(target, size=(16, 12), mode='bicubic').clamp(0, 1)
+    copy = transplant_noise(y, smooth, target, 4)
+    error = (0.5 * copy - target).abs() ** power
+    weight = F.interpolate(mask, size=(8, 6), mode='bilinear')
+    assert task.objective({}).item() == pytest.approx(3 * (error * weight).mean().item(), rel=1e-5)
+
+
+def test_it_is_an_objective_whose_inputs_have_a_batch():
+    loss, y = NoiseTransplantLoss(), torch.rand(3, 3, 18, 9)
+    assert isinstance(loss, Objective)
+    assert all(len(tensor) == 3 for tensor in loss.prepare(BoundNet(MultiTaskNet(), y), y))
+
+
+def test_a_head_that_leaves_noise_learns_to_remove_it():
+    """Truth in place of the objective's own sight: the error against the clean image falls."""
+    torch.manual_seed(0)
+    net = MultiTaskNet(num_feat=8, feat_step=4, num_block=1, num_level=2)
+    with torch.no_grad():
+        for weight in net.primary_head[-1].parameters():
+            weight.zero_()  # it restores nothing to begin with
+    coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    clean = F.interpolate(coarse, size=(96, 96), mode='nearest') * 0.5 + 0.25
+    y = clean + noise_like(clean, 0.1)
+    task = Task(net, NoiseTransplantLoss(share=0.3), y, None)
+    errors = [(task.restored(task.weights) - clean).abs().mean().item()]
+    for weights, _ in adapt(task, 40, 3e-3, 'adam'):
+        errors.append((task.restored(weights) - clean).abs().mean().item())
+    assert errors[-1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'ratio': 1}, 'ratio must be an integer of at least 2, not 1'),
+    ({'block_size': 0}, 'block_size must be an integer of at least 1, not 0'),
+    ({'candidates': 0.5}, 'candidates must be an integer of at least 1, not 0.5'),
+    ({'share': 0}, 'share must be greater than 0 and at most 1, not 0'), ({'share': 1.5}, 'not 1.5'),
+    ({'seed': 0.5}, 'seed must be an integer, not 0.5'),
+    ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
+])
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NoiseTransplantLoss(**arguments)
