@@ -23,7 +23,7 @@ from maxl_sr.meta.samples import sum_over_samples
 LR, LAMBDA_IN = 0.05, 2.0
 ANY_BLUR = RedegradationLoss(kernel_size=3, tolerance=99)  # no blur is known
 KNOWN_BLUR = RedegradationLoss(kernel_size=3, estimate='image')
-TRANSPLANT = NoiseTransplantLoss(block_size=2, share=0.3, candidates=2)
+TRANSPLANT = NoiseTransplantLoss(block_size=2, share=0.3, candidates=2, flatness=99)
 SUM = SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5}])
 PAIRS = (RedegradationLoss, NoiseTransplantLoss, RecorruptionLoss)  # restore a degraded copy of a target
 EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]

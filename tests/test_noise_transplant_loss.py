@@ -28,7 +28,7 @@ def test_the_noise_of_flat_blocks_comes_along_and_that_of_others_does_not():
     noise[..., :32] = torch.arange(32 * 64.).view(64, 32) / 1e5  # each pixel's own, where it is flat
     noise[..., 32:] = 0.3
     target = torch.full((1, 3, 32, 32), 0.5)
-    added = transplant_noise(smooth + noise, smooth, target, block_size=8, share=0.25) - target
+    added = transplant_noise(smooth + noise, smooth, target, block_size=8, share=0.25)[0] - target
     whole = {tuple((block * 1e5).round().int().tolist()) for block in _blocks(noise[..., :32], 8)[0, :, 0]}
     assert {tuple((block * 1e5).round().int().tolist()) for block in _blocks(added, 8)[0, :, 0]} <= whole
 
@@ -37,7 +37,7 @@ def test_the_noise_fits_the_intensity():
     smooth = torch.full((1, 3, 64, 64), 0.3)
     smooth[..., 32:, :] = 0.7
     noise = noise_like(smooth, 1.0) * torch.where(smooth > 0.5, 0.05, 0.01)
-    added = transplant_noise(smooth + noise, smooth, smooth, block_size=8, share=0.5, candidates=4) - smooth
+    added = transplant_noise(smooth + noise, smooth, smooth, block_size=8, share=0.5, candidates=4)[0] - smooth
     assert added[..., :32, :].std() == pytest.approx(0.01, rel=0.1)
     assert added[..., 32:, :].std() == pytest.approx(0.05, rel=0.1)
 
@@ -46,17 +46,36 @@ def test_the_noise_fits_the_intensity():
 def test_any_size(height, width, size):
     y = torch.rand(2, 3, height, width)
     target = torch.rand(2, 3, max(height // 2, 1), max(width // 2, 1))
-    assert transplant_noise(y, y, target, size).equal(target)  # there is no noise
-    assert transplant_noise(y, y * 0.9, target, size).shape == target.shape
+    assert transplant_noise(y, y, target, size)[0].equal(target)  # there is no noise
+    assert transplant_noise(y, y * 0.9, target, size)[0].shape == target.shape
 
 
 def test_other_seeds_other_blocks_and_images_do_not_mix():
     y = torch.rand(2, 3, 64, 64)
     smooth, target = torch.full_like(y, 0.5), torch.full((2, 3, 32, 32), 0.5)
-    first, other = (transplant_noise(y, smooth, target, 8, seed=seed) for seed in (0, 1))
+    first, other = (transplant_noise(y, smooth, target, 8, seed=seed)[0] for seed in (0, 1))
     assert not torch.equal(first, other)
-    alone = transplant_noise(y[1:], smooth[1:], target[1:], 8)
+    alone = transplant_noise(y[1:], smooth[1:], target[1:], 8)[0]
     assert torch.equal(first[1:], alone)
+
+
+def test_how_flat_the_flat_blocks_are():
+    """A ramp of slope s along the rows and noise of variance v: s² / v, but for the last row, which has no next."""
+    smooth = torch.linspace(0, 1, 64).view(-1, 1).expand(1, 3, -1, 64).contiguous()
+    noise = noise_like(smooth, 0.1)
+    flatness = transplant_noise(smooth + noise, smooth, smooth, block_size=8)[1]
+    assert flatness.item() == pytest.approx((1 / 63) ** 2 / 0.01, rel=0.2)
+
+
+def test_an_image_without_flat_parts_is_left_alone():
+    torch.manual_seed(0)
+    texture, flat = F.interpolate(torch.rand(1, 3, 16, 16), scale_factor=4), torch.full((1, 3, 64, 64), 0.5)
+    y = torch.cat([texture, flat + noise_like(flat, 0.1)])
+    active = NoiseTransplantLoss().prepare(BoundNet(Half(), y), y)[3]
+    assert active.flatten().tolist() == [0, 1]
+    task = Task(Half(), NoiseTransplantLoss(), texture, None)
+    (weights, loss), = adapt(task, 1, 0.1)
+    assert loss.item() == 0 and torch.equal(task.restored(weights), 0.5 * texture)
 
 
 class Half(nn.Module):
@@ -81,10 +100,11 @@ class Half(nn.Module):
 def test_the_loss_by_hand(criterion, power):
     y, mask = torch.rand(1, 3, 16, 12), torch.rand(1, 1, 16, 12)
     net = Half()
-    task = Task(net, NoiseTransplantLoss(loss_weight=3.0, criterion=criterion, block_size=4), y, mask)
+    loss = NoiseTransplantLoss(loss_weight=3.0, criterion=criterion, block_size=4, flatness=float('inf'))
+    task = Task(net, loss, y, mask)
     target = 0.5 * F.interpolate(y, size=(8, 6), mode='bicubic', antialias=True).clamp(0, 1)
     smooth = F.interpolate(target, size=(16, 12), mode='bicubic').clamp(0, 1)
-    copy = transplant_noise(y, smooth, target, 4)
+    copy = transplant_noise(y, smooth, target, 4)[0]
     error = (0.5 * copy - target).abs() ** power
     weight = F.interpolate(mask, size=(8, 6), mode='bilinear')
     assert task.objective({}).item() == pytest.approx(3 * (error * weight).mean().item(), rel=1e-5)
@@ -106,7 +126,7 @@ def test_a_head_that_leaves_noise_learns_to_remove_it():
     coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     clean = F.interpolate(coarse, size=(96, 96), mode='nearest') * 0.5 + 0.25
     y = clean + noise_like(clean, 0.1)
-    task = Task(net, NoiseTransplantLoss(share=0.3), y, None)
+    task = Task(net, NoiseTransplantLoss(share=0.3, flatness=float('inf')), y, None)
     errors = [(task.restored(task.weights) - clean).abs().mean().item()]
     for weights, _ in adapt(task, 40, 3e-3, 'adam'):
         errors.append((task.restored(weights) - clean).abs().mean().item())
@@ -118,6 +138,7 @@ def test_a_head_that_leaves_noise_learns_to_remove_it():
     ({'block_size': 0}, 'block_size must be an integer of at least 1, not 0'),
     ({'candidates': 0.5}, 'candidates must be an integer of at least 1, not 0.5'),
     ({'share': 0}, 'share must be greater than 0 and at most 1, not 0'), ({'share': 1.5}, 'not 1.5'),
+    ({'flatness': 0}, 'flatness must be greater than 0, not 0'),
     ({'seed': 0.5}, 'seed must be an integer, not 0.5'),
     ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
 ])

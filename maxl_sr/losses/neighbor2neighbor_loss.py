@@ -63,18 +63,21 @@ class Neighbor2NeighborLoss(nn.Module):
         self.loss_weight, self.criterion, self.consistency, self.seed = loss_weight, criterion, consistency, seed
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of y₁, y₁, y₂, d₀)."""
+        """Return (features of y₁, y₁, y₂) and, with `consistency`, d₀."""
         first, second = neighbors(y, self.seed)
+        prepared = net.forward_features(first), first, second
+        if not self.consistency:
+            return prepared
         restored = neighbors(net.restored().detach().to(y.dtype), self.seed)
-        return net.forward_features(first), first, second, restored[0] - restored[1]
+        return *prepared, restored[0] - restored[1]
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from y₁ and y₂."""
-        features, first, second, expected = prepared
+        features, first, second, *expected = prepared
         weight = None if mask is None else neighbors(mask, self.seed)[0]
         restored = heads(features, first)[0]
         terms = [masked_reconstruction_loss(restored, second, weight, self.criterion)]
-        if self.consistency:
+        for difference in expected:
             terms.append(self.consistency
-                         * masked_reconstruction_loss(restored, second + expected, weight, self.criterion))
+                         * masked_reconstruction_loss(restored, second + difference, weight, self.criterion))
         return self.loss_weight * torch.stack(terms).sum()

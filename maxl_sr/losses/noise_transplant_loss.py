@@ -27,8 +27,8 @@ def _draw(count: int, choices: int, seed: int, device: torch.device) -> Tensor:
 
 
 def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int = 16, share: float = 0.1,
-                     candidates: int = 8, seed: int = 0) -> Tensor:
-    """Return `target` with the noise of flat blocks of `y`, in [0, 1].
+                     candidates: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return `target` with the noise of flat blocks of `y`, in [0, 1], and how flat these are: ``(B, 1, 1, 1)``.
 
     Where an image is flat, all that is left besides the smooth image is noise, whatever its kind. Each block of
     `target` gets the noise ``y − smooth`` of a flat block of about its colour, for noise depends on intensity. Blocks
@@ -43,6 +43,10 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
             `smooth` is least.
         candidates: A block is drawn from so many that are nearest in colour.
         seed: Another seed, other blocks.
+
+    Returns:
+        The noisy target, and the mean square of the gradient of `smooth` over the variance of the noise, both in the
+        blocks that count as flat: 0 is flat, where it is near 1 the noise may as well be texture.
     """
     size = min(block_size, *y.shape[-2:])
     gradient = sum(F.pad(smooth.diff(dim=dim), end).square().mean(1, keepdim=True)
@@ -59,6 +63,8 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
         return blocks.gather(1, flat[..., None, None].expand(-1, -1, *blocks.shape[2:]))
 
     noise, colour = of_flat(_blocks(y - smooth, size)), of_flat(colours.unsqueeze(-1)).squeeze(-1)
+    variance = noise.var(-1, unbiased=False).mean((1, 2))
+    flatness = activity.gather(1, flat).mean(1) / (variance + torch.finfo(variance.dtype).tiny)
     height, width = target.shape[-2:]
     padded = F.pad(target, (0, -width % size, 0, -height % size), mode='replicate')
     distance = torch.cdist(_blocks(padded, size).mean(-1), colour)
@@ -67,7 +73,7 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
     source = nearest.gather(2, drawn)  # (B, N, 1)
     transplanted = noise.gather(1, source.unsqueeze(-1).expand(-1, -1, *noise.shape[2:]))
     transplanted = F.fold(transplanted.permute(0, 2, 3, 1).flatten(1, 2), padded.shape[-2:], size, stride=size)
-    return (target + transplanted[..., :height, :width]).clamp(0, 1)
+    return (target + transplanted[..., :height, :width]).clamp(0, 1), flatness.view(-1, 1, 1, 1)
 
 
 @LOSS_REGISTRY.register()
@@ -80,7 +86,8 @@ class NoiseTransplantLoss(nn.Module):
     x̂(y). Blocks of noise were used to train a network from scratch in GCBD (Chen et al., CVPR 2018), reduced targets
     for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on the whole image.
 
-    t and n̂ are constants: no gradient passes through them. The mask is resized to t, which shows the same. The image
+    An image without flat parts shows nothing of its noise: it is left alone, its loss is 0. t and n̂ are constants: no
+    gradient passes through them. The mask is resized to t, which shows the same. The image
     restored must be of the size of y (scale 1).
 
     Args:
@@ -90,6 +97,7 @@ class NoiseTransplantLoss(nn.Module):
         block_size: Side of the blocks of noise, in pixels.
         share: Share of the blocks that count as flat, in (0, 1].
         candidates: Number of blocks, nearest in colour, from which one is drawn.
+        flatness: The flat blocks must be at least as flat, see :func:`transplant_noise`; inf: whatever they are.
         seed: Seed of the draw.
 
     Raises:
@@ -97,7 +105,7 @@ class NoiseTransplantLoss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, block_size: int = 16,
-                 share: float = 0.1, candidates: int = 8, seed: int = 0) -> None:
+                 share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         for name, value, low in (('ratio', ratio, 2), ('block_size', block_size, 1), ('candidates', candidates, 1)):
@@ -105,23 +113,28 @@ class NoiseTransplantLoss(nn.Module):
                 raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
         if not 0 < share <= 1:
             raise ValueError(f'share must be greater than 0 and at most 1, not {share!r}')
+        if not flatness > 0:
+            raise ValueError(f'flatness must be greater than 0, not {flatness!r}')
         if type(seed) is not int:
             raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion, self.ratio = loss_weight, criterion, ratio
-        self.block_size, self.share, self.candidates, self.seed = block_size, share, candidates, seed
+        self.block_size, self.share, self.candidates = block_size, share, candidates
+        self.flatness, self.seed = flatness, seed
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of t + n̂, t + n̂, t)."""
+        """Return (features of t + n̂, t + n̂, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
         with torch.no_grad():
             # Detached from a forward-mode derivative as well
             target = net.restored(reduced(y, self.ratio)).detach().to(y.dtype).clamp(0, 1)
             smooth = F.interpolate(target, size=y.shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
-            copy = transplant_noise(y, smooth, target, self.block_size, self.share, self.candidates, self.seed)
-        return net.forward_features(copy), copy, target
+            copy, flatness = transplant_noise(y, smooth, target, self.block_size, self.share, self.candidates,
+                                              self.seed)
+        return net.forward_features(copy), copy, target, (flatness <= self.flatness).to(y.dtype)
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from t + n̂ and t."""
-        features, copy, target = prepared
+        features, copy, target, active = prepared
+        weight = active.expand(-1, -1, *target.shape[-2:])
         if mask is not None:
-            mask = F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, mask, self.criterion)
+            weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
+        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)

@@ -2,11 +2,13 @@
 
 `maxl` is Algorithm 1 of arXiv 2207.02066, `transfer` Algorithm 2, `adapt` Algorithm 3 and with it the inner loop of
 Algorithm 2. `task` is the problem that one image poses, `objective` its self-supervised loss, `rates` are the step
-sizes; `replay` is the meta-gradient at flat memory, `samples` the two ways through a batch.
+sizes, `guard` decides how far to go; `replay` is the meta-gradient at flat memory, `samples` the two ways through a
+batch.
 """
 
 from maxl_sr.meta.adapt import adapt, inner_loop
 from maxl_sr.meta.bound import BoundNet
+from maxl_sr.meta.guard import Guard
 from maxl_sr.meta.maxl import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.rates import InnerRates, fixed_rates
@@ -15,6 +17,6 @@ from maxl_sr.meta.task import Task, adaptable_weights
 from maxl_sr.meta.transfer import stored_bytes, transfer_loss
 
 __all__ = [
-    'BoundNet', 'InnerRates', 'Objective', 'Task', 'adapt', 'adaptable_weights', 'fixed_rates', 'inner_loop',
+    'BoundNet', 'Guard', 'InnerRates', 'Objective', 'Task', 'adapt', 'adaptable_weights', 'fixed_rates', 'inner_loop',
     'maxl_loss', 'primary_and_auxiliary_loss', 'replay', 'stored_bytes', 'transfer_loss'
 ]

@@ -35,6 +35,7 @@ class Task:
         y: Images ``(B, C, H, W)`` in [0, 1].
         mask: Mask ``(B, 1, H, W)`` of the objective, or None.
         params: 'heads' or 'all'.
+        same: A task of the same network, images and `params`, whose features of `y` are used.
 
     Attributes:
         weights: The weights that adapt, as the network has them.
@@ -43,11 +44,12 @@ class Task:
     """
 
     def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,
-                 params: str = 'heads') -> None:
+                 params: str = 'heads', same: 'Task | None' = None) -> None:
         self.weights = adaptable_weights(net, params)
         self._net, self._objective, self._params = net, objective, params
         if params == 'heads':
-            frozen = BoundNet(net, y)
+            frozen = BoundNet(net, y) if same is None else same._frozen
+            self._frozen: BoundNet = frozen
             features = frozen.forward_features(y)
             prepared = objective.prepare(frozen, y)
             # Features that the objective uses as they are stay one tensor: its gradient is added up once

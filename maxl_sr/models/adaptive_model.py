@@ -26,12 +26,12 @@ from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
-from maxl_sr.meta import InnerRates, Objective, Task, adapt, adaptable_weights
+from maxl_sr.meta import Guard, InnerRates, Objective, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, Compute, build_checked, check_keys, parse
+from maxl_sr.utils.options import Adapt, Compute, GuardOptions, build_checked, check_keys, parse
 
 BEFORE = '_before'
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
@@ -53,6 +53,20 @@ def check_objective(where: str, opt: Any) -> None:
     """
     if not isinstance(build_checked(where, opt), Objective):
         raise UserError(f"{where}: {opt['type']} is no inner objective: it lacks prepare and loss")
+
+
+def guard_options(given: Any) -> GuardOptions:
+    """Return the section ``val: adapt: guard``.
+
+    Raises:
+        UserError: An unknown key, a margin out of range, or no inner objective.
+    """
+    where = 'val: adapt: guard'
+    options = parse(GuardOptions, given, where)
+    if options.margin >= 1:
+        raise UserError(f'{where}: margin must be less than 1, not {options.margin}')
+    check_objective(f'{where}: aux_opt', options.aux_opt)
+    return options
 
 
 def saved_rates(path: str | None) -> InnerRates | None:
@@ -125,6 +139,9 @@ class AdaptiveModel(SRModel):
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
             aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
+            self.guard_opt = None if self.adapt_opt.guard is None else guard_options(self.adapt_opt.guard)
+            if self.guard_opt is not None:
+                self.guard_objective = build_loss(dict(self.guard_opt.aux_opt)).to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
             if self.inner_rates is not None and learned:
                 check_rates(self.inner_rates.to(self.device), self.net_g)
@@ -151,6 +168,8 @@ class AdaptiveModel(SRModel):
             adapt_opt = parse(Adapt, section, 'val: adapt')
             if adapt_opt.aux_opt is not None:
                 check_objective('val: adapt: aux_opt', adapt_opt.aux_opt)
+            if adapt_opt.guard is not None:
+                guard_options(adapt_opt.guard)
             learned = cls._params_of_learned_rates(opt)
             if learned is not None and adapt_opt.lr is None:
                 if adapt_opt.optimizer != 'sgd':
@@ -304,20 +323,27 @@ class AdaptiveModel(SRModel):
             start = self._now()
             self.mask = None if self.net_m is None else self.net_m(self.lq)
             task = Task(net, self.test_objective, self.lq, self.mask, opt.params)
+            guard = None
+            if self.guard_opt is not None:
+                guard = Guard(Task(net, self.guard_objective, self.lq, None, opt.params, task), self.guard_opt.margin)
             self.seconds = self._now() - start
             self.before = task.restored(task.weights)
             self.after_step: list[np.ndarray] = []
             start = self._now()
             for step, (weights, _) in enumerate(adapt(task, opt.steps, self._test_rates(), opt.optimizer), start=1):
+                if guard is not None:
+                    guard.look(step, weights)
                 # The pictures of the steps on the way are not a part of the method, nor of its time
                 if not self.is_train and step < opt.steps:
                     self.seconds += self._now() - start
                     self.after_step.append(tensor2img([task.restored(weights)]))
                     start = self._now()
-            self.output = task.restored(weights)
+            self.output = task.restored(weights if guard is None else guard.weights)
             self.seconds += self._now() - start
+            self.guard_step = None if guard is None else guard.step
             if not self.is_train:
-                self.after_step.append(tensor2img([self.output]))
+                last = self.output if guard is None or guard.step == opt.steps else task.restored(weights)
+                self.after_step.append(tensor2img([last]))
 
     def _test_rates(self) -> float | Rates:
         assert self.adapt_opt is not None
@@ -396,9 +422,13 @@ class AdaptiveModel(SRModel):
             if self._aligned:
                 figures = {'_noisy': degraded, **figures}
             figures |= {f'_step{step}': image for step, image in enumerate(self.after_step, start=1)}
+            if self.guard_step is not None:
+                figures['_after'] = images['after']
             for column, image in figures.items():
                 row[name + column] = calculate_metric({'img': image, **against}, opt)
             self.metric_results[name + BEFORE] += row[name + BEFORE]
+        if self.guard_step is not None:
+            row['guard_step'] = self.guard_step
         row['seconds'] = self.seconds
         rows.append(row)
         if self._save_img:

@@ -243,10 +243,20 @@ class InnerLoop:
 
 
 @dataclass(frozen=True)
+class GuardOptions:
+    """``val: adapt: guard``: the test by which an image is adapted to, or not; see :class:`maxl_sr.meta.Guard`."""
+
+    margin: float = field(default=0.05, metadata={'low': 0})
+    aux_opt: dict[str, Any] = field(default_factory=lambda: {'type': 'Neighbor2NeighborLoss', 'criterion': 'l2',
+                                                             'consistency': 0.0})
+
+
+@dataclass(frozen=True)
 class Adapt:
     """``val: adapt``: adaptation at test time.
 
-    Without ``aux_opt`` that of ``train``, or the masked reconstruction; without ``lr`` the learned rates, or 1e-5.
+    Without ``aux_opt`` that of ``train``, or the masked reconstruction; without ``lr`` the learned rates, or 1e-5;
+    without ``guard`` all steps are taken whatever the image.
     """
 
     steps: int = _count(5)
@@ -254,3 +264,4 @@ class Adapt:
     params: Literal['heads', 'all'] = 'heads'
     optimizer: Literal['sgd', 'adam'] = 'sgd'
     aux_opt: dict[str, Any] | None = None
+    guard: dict[str, Any] | None = None
