@@ -89,3 +89,20 @@ def test_noise_along_a_line_keeps_its_strength_and_is_correlated():
     across, along = (abs(np.mean(np.take(smeared, range(1, 200), axis) * np.take(smeared, range(199), axis))
                          / np.mean(smeared ** 2)) for axis in (0, 1))
     assert max(across, along) > 0.3
+
+
+def test_smooth_noise_has_the_correlation_asked_for():
+    image, sigma = grey(0.5, 300, 300), 0.8
+    noise = add_noise(image, Noise(gaussian=(20, 20), speckle=None, salt_pepper=None, smooth=(sigma, sigma)),
+                      rng()) - image
+    assert noise.std() == pytest.approx(20 / 255, rel=0.05)
+    for axis in (0, 1):
+        one, other = np.take(noise, range(1, 300), axis), np.take(noise, range(299), axis)
+        assert np.mean(one * other) / noise.var() == pytest.approx(np.exp(-1 / (4 * sigma ** 2)), abs=0.03)
+
+
+def test_poisson_noise_has_the_variance_of_counts():
+    setting = Noise(gaussian=None, speckle=None, salt_pepper=None, poisson=(400, 400))
+    for value in (0.2, 0.6):
+        noise = add_noise(grey(value), setting, rng()) - value
+        assert noise.var() == pytest.approx(value / 400, rel=0.05) and abs(noise.mean()) < 1e-3
