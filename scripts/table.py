@@ -20,8 +20,8 @@ def adapted(path: Path) -> str:
     after = 'after' if 'psnr_after' in rows[0] else f'step{last}'  # with a guard
     table = {key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != 'image'}
     gain = table[f'psnr_{after}'] - table['psnr_before']
-    cells = [f'{table[f"psnr_{c}"].mean():.2f} / {table[f"ssim_{c}"].mean():.4f}'
-             for c in ('noisy', 'before', after)]
+    cells = [' / '.join(f'{table[key].mean():.{digits}f}' for key, digits in ((f'psnr_{c}', 2), (f'ssim_{c}', 4))
+                        if key in table) for c in ('noisy', 'before', after)]
     cells += [f'{gain.mean():+.3f} ({gain.min():+.3f} … {gain.max():+.3f})', f'{table["seconds"].mean():.2f}']
     return f'| {path.stem} ({len(rows)}) | {path.parent.name} | ' + ' | '.join(cells) + ' |'
 

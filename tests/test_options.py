@@ -86,7 +86,7 @@ def test_the_settings_of_the_paper():
     assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
 
 
-WEIGHTS = {'sr_x2': 2, 'sr_x4': 4, 'sr_blind_x2': 2, 'deblur_motion': 1, 'deblur_gopro': 1}
+WEIGHTS = {'fast': 1, 'sr_x2': 2, 'sr_x4': 4, 'sr_blind_x2': 2, 'deblur_motion': 1, 'deblur_gopro': 1}
 
 
 def test_the_weights_of_the_package_have_a_text_and_fit():
