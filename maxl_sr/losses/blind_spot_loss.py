@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, restore
 
 
 @functools.cache  # for good: a CUDA graph reads it at its address
@@ -92,5 +92,5 @@ class BlindSpotLoss(nn.Module):
         pixels = blind.shape[-2] * blind.shape[-1]
         replaced = max(round(self.ratio * pixels), 1)
         weight = blind if mask is None else blind * mask
-        mean = masked_reconstruction_loss(heads(features, hidden)[0], y, weight, self.criterion)
+        mean = masked_reconstruction_loss(restore(heads, features, hidden), y, weight, self.criterion)
         return self.loss_weight * mean * (pixels / replaced)

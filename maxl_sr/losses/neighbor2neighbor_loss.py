@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, restore
 
 # Pairs of neighbours in a cell of 2×2 pixels, counted row by row
 PAIRS = torch.tensor([(0, 1), (0, 2), (1, 0), (1, 3), (2, 0), (2, 3), (3, 1), (3, 2)])
@@ -75,7 +75,7 @@ class Neighbor2NeighborLoss(nn.Module):
         """Return the loss between the image restored from y₁ and y₂."""
         features, first, second, *expected = prepared
         weight = None if mask is None else neighbors(mask, self.seed)[0]
-        restored = heads(features, first)[0]
+        restored = restore(heads, features, first)
         terms = [masked_reconstruction_loss(restored, second, weight, self.criterion)]
         for difference in expected:
             terms.append(self.consistency

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.loss_util import check_choice, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, restore
 
 LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
 
@@ -137,4 +137,5 @@ class NoiseTransplantLoss(nn.Module):
         weight = active.expand(-1, -1, *target.shape[-2:])
         if mask is not None:
             weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
+        restored = restore(heads, features, copy)
+        return self.loss_weight * masked_reconstruction_loss(restored, target, weight, self.criterion)

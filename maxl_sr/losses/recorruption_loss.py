@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, restore
 
 GRID = 8  # of JPEG and, its divisor, of the Bayer mosaic: shifted by multiples of it the noise keeps its structure
 
@@ -60,4 +60,5 @@ class RecorruptionLoss(nn.Module):
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from the recorrupted image and t."""
         features, copy, target = prepared
-        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, mask, self.criterion)
+        restored = restore(heads, features, copy)
+        return self.loss_weight * masked_reconstruction_loss(restored, target, mask, self.criterion)

@@ -9,7 +9,7 @@ from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
 from maxl_sr.losses.loss_util import check_choice, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, restore
 
 DOWNSAMPLES = ('bicubic', 'direct')
 ESTIMATES = ('copy', 'image')
@@ -89,7 +89,8 @@ class RedegradationLoss(nn.Module):
         weight = active.expand(-1, -1, *target.shape[-2:])
         if mask is not None:
             weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        return self.loss_weight * masked_reconstruction_loss(heads(features, copy)[0], target, weight, self.criterion)
+        restored = restore(heads, features, copy)
+        return self.loss_weight * masked_reconstruction_loss(restored, target, weight, self.criterion)
 
     def _kernel(self, sharp: Tensor, degraded: Tensor) -> Tensor:
         return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)

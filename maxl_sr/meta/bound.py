@@ -61,6 +61,14 @@ class BoundNet:
             self._outputs = self._call('forward_heads', features, x)
         return self._outputs
 
+    def __call__(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return :meth:`forward_heads`: the bound network is the ``heads`` of an objective."""
+        return self.forward_heads(features, x)
+
+    def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
+        """Return the restored image of `x` ``(B, C, H, W)`` alone, without the auxiliary head."""
+        return self._call('forward_primary', features, x)
+
     def restored(self, x: Tensor | None = None) -> Tensor:
         """Return the restored image ``(B, C, sH, sW)`` of the image `x` ``(B, C, H, W)``, or of `y`."""
         if x is not None and x is not self._y:

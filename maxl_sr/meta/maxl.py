@@ -18,8 +18,7 @@ def primary_and_auxiliary_loss(net: nn.Module, objective: Objective | None, pixe
                                mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return L_pri and L_aux (0 without an objective) of one pass through the network; loop (a) minimises their sum."""
     bound = BoundNet(net, y)
-    auxiliary = y.new_zeros(()) if objective is None else objective.loss(bound.forward_heads,
-                                                                        objective.prepare(bound, y), mask)
+    auxiliary = y.new_zeros(()) if objective is None else objective.loss(bound, objective.prepare(bound, y), mask)
     return pixel_loss(bound.restored(), x), auxiliary
 
 
@@ -63,7 +62,7 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
 
         def auxiliary(at: Weights) -> Tensor:
             bound = BoundNet(net, y, at)
-            return objective.loss(bound.forward_heads, objective.prepare(bound, y), leaf)
+            return objective.loss(bound, objective.prepare(bound, y), leaf)
 
         at = {name: weight.detach() for name, weight in zip(names, weights)}
         derivative = jvp(auxiliary, (at, ), (dict(zip(names, direction)), ))[1]

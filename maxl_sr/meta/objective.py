@@ -10,6 +10,11 @@ from maxl_sr.meta.bound import BoundNet
 Heads = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
+def restore(heads: Heads, features: Tensor, x: Tensor) -> Tensor:
+    """Return the restored image of ``heads(features, x)`` and run that head alone where `heads` is a bound network."""
+    return heads.forward_primary(features, x) if isinstance(heads, BoundNet) else heads(features, x)[0]
+
+
 @runtime_checkable
 class Objective(Protocol):
     """A self-supervised objective of (head weights, image, mask).

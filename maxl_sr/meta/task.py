@@ -64,7 +64,7 @@ class Task:
         net = BoundNet(self._net, y, weights, features)
         if self._params == 'all':
             prepared = self._objective.prepare(net, y)
-        return self._objective.loss(net.forward_heads, prepared, mask)
+        return self._objective.loss(net, prepared, mask)
 
     def objective(self, weights: Weights) -> Tensor:
         """Return the scalar objective at `weights`."""
