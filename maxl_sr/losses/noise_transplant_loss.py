@@ -8,9 +8,10 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.loss_util import check_choice, reduced
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
+from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads, restore
+from maxl_sr.meta.objective import Heads
 
 LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
 
@@ -133,9 +134,4 @@ class NoiseTransplantLoss(nn.Module):
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from t + n̂ and t."""
-        features, copy, target, active = prepared
-        weight = active.expand(-1, -1, *target.shape[-2:])
-        if mask is not None:
-            weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        restored = restore(heads, features, copy)
-        return self.loss_weight * masked_reconstruction_loss(restored, target, weight, self.criterion)
+        return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion)

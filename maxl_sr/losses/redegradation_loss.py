@@ -1,15 +1,15 @@
 """Redegradation objective: restore a sharp copy of the image that was blurred as the image itself."""
 
 import torch
-import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
 from maxl_sr.losses.loss_util import check_choice, reduced
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
+from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads, restore
+from maxl_sr.meta.objective import Heads
 
 DOWNSAMPLES = ('bicubic', 'direct')
 ESTIMATES = ('copy', 'image')
@@ -85,12 +85,7 @@ class RedegradationLoss(nn.Module):
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from the degraded copy and t."""
-        features, copy, target, active = prepared
-        weight = active.expand(-1, -1, *target.shape[-2:])
-        if mask is not None:
-            weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-        restored = restore(heads, features, copy)
-        return self.loss_weight * masked_reconstruction_loss(restored, target, weight, self.criterion)
+        return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion)
 
     def _kernel(self, sharp: Tensor, degraded: Tensor) -> Tensor:
         return estimate_kernel(sharp, degraded, self.kernel_size, self.ridge)

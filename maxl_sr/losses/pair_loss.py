@@ -1,0 +1,24 @@
+"""What the objectives share that restore a degraded copy whose target is known."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from maxl_sr.losses.masked_reconstruction_loss import masked_reconstruction_loss
+from maxl_sr.meta.objective import Heads, restore
+
+
+def pair_loss(heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None, criterion: str) -> Tensor:
+    """Return the masked loss between what is restored from a copy and its target.
+
+    Args:
+        heads: As an objective has them.
+        prepared: Features of the copy, the copy, its target ``(B, C, h, w)``, and ``(B, 1, 1, 1)``: 0 where an image is
+            left alone.
+        mask: Mask ``(B, 1, H, W)`` of the image, which is resized to the target; or None.
+        criterion: 'l1', 'l2' or 'charbonnier'.
+    """
+    features, copy, target, active = prepared
+    weight = active.expand(-1, -1, *target.shape[-2:])
+    if mask is not None:
+        weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
+    return masked_reconstruction_loss(restore(heads, features, copy), target, weight, criterion)
