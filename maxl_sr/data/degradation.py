@@ -33,7 +33,7 @@ class Degradation:
     """
 
     sigma: Range | None = field(default=None, metadata={'low': 0, 'strict': True})
-    isotropic_share: float = field(default=0.5, metadata={'low': 0})
+    isotropic_share: float = field(default=0.5, metadata={'low': 0, 'high': 1})
     motion: Range | None = field(default=None, metadata={'low': 1})
     kernel_size: int = field(default=21, metadata={'low': 3})
     downsample: Literal['bicubic', 'direct'] = 'bicubic'

@@ -35,8 +35,6 @@ class SyntheticDegradationDataset(CleanImageDataset):
         self.degradation = parse(Degradation, opt.get('degradation') or {}, where)
         if not self.degradation.kernel_size % 2:
             raise UserError(f'{where}: kernel_size must be odd, not {self.degradation.kernel_size}')
-        if self.degradation.isotropic_share > 1:
-            raise UserError(f'{where}: isotropic_share must be at most 1, not {self.degradation.isotropic_share}')
         if self.degradation.motion is not None and self.degradation.motion[1] > self.degradation.kernel_size:
             raise UserError(f'{where}: motion must be at most kernel_size {self.degradation.kernel_size}, not '
                             f'{list(self.degradation.motion)}')

@@ -15,6 +15,7 @@ from maxl_sr.meta.objective import Heads
 
 LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
 
+
 def _blocks(image: Tensor, size: int) -> Tensor:
     """Return the blocks ``(B, N, C, size²)`` of a grid, row by row; a rest at the right and below is left out."""
     height, width = (side // size * size for side in image.shape[-2:])
@@ -88,8 +89,8 @@ class NoiseTransplantLoss(nn.Module):
     for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on the whole image.
 
     An image without flat parts shows nothing of its noise: it is left alone, its loss is 0. t and n̂ are constants: no
-    gradient passes through them. The mask is resized to t, which shows the same. The image
-    restored must be of the size of y (scale 1).
+    gradient passes through them. The mask is resized to t, which shows the same. The image restored must be of the size
+    of y (scale 1).
 
     Args:
         loss_weight: Factor.

@@ -8,10 +8,9 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.errors import UserError
-from maxl_sr.meta import BoundNet, Objective
+from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
-from maxl_sr.utils.options import build_checked, check_loss
+from maxl_sr.utils.options import check_loss, check_objective
 
 
 @LOSS_REGISTRY.register()
@@ -53,11 +52,8 @@ class SumObjective(nn.Module):
         super().__init__()
         if not isinstance(objectives, Sequence) or isinstance(objectives, str) or not objectives:
             raise ValueError(f'objectives must be a list of sections, not {objectives!r}')
-        parts = [build_checked(f'objectives[{i}]', section) for i, section in enumerate(objectives)]
-        for i, part in enumerate(parts):
-            if not isinstance(part, Objective):
-                raise UserError(f"objectives[{i}]: {objectives[i]['type']} is no inner objective")
-        self.objectives = nn.ModuleList(parts)
+        self.objectives = nn.ModuleList(check_objective(f'objectives[{i}]', section)
+                                        for i, section in enumerate(objectives))
         self._ends: list[int] = []  # of each objective's share of the prepared tensors; the same for all images
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:

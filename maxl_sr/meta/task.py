@@ -48,8 +48,7 @@ class Task:
         self.weights = adaptable_weights(net, params)
         self._net, self._objective, self._params = net, objective, params
         if params == 'heads':
-            frozen = BoundNet(net, y) if same is None else same._frozen
-            self._frozen: BoundNet = frozen
+            frozen = BoundNet(net, y, features=None if same is None else same._unpack(same.inputs)[2])
             features = frozen.forward_features(y)
             prepared = objective.prepare(frozen, y)
             # Features that the objective uses as they are stay one tensor: its gradient is added up once

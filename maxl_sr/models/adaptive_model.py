@@ -26,12 +26,12 @@ from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
-from maxl_sr.meta import Guard, InnerRates, Objective, Task, adapt, adaptable_weights
+from maxl_sr.meta import Guard, InnerRates, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, Compute, GuardOptions, build_checked, check_keys, parse
+from maxl_sr.utils.options import Adapt, Compute, GuardOptions, check_keys, check_objective, parse
 
 BEFORE = '_before'
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
@@ -45,16 +45,6 @@ PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_net
              'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
-def check_objective(where: str, opt: Any) -> None:
-    """Refuse a section that does not describe an inner objective.
-
-    Raises:
-        UserError: The loss is unknown, refuses its arguments, or the inner loop cannot use it.
-    """
-    if not isinstance(build_checked(where, opt), Objective):
-        raise UserError(f"{where}: {opt['type']} is no inner objective: it lacks prepare and loss")
-
-
 def guard_options(given: Any) -> GuardOptions:
     """Return the section ``val: adapt: guard``.
 
@@ -63,8 +53,6 @@ def guard_options(given: Any) -> GuardOptions:
     """
     where = 'val: adapt: guard'
     options = parse(GuardOptions, given, where)
-    if options.margin >= 1:
-        raise UserError(f'{where}: margin must be less than 1, not {options.margin}')
     check_objective(f'{where}: aux_opt', options.aux_opt)
     return options
 
@@ -141,7 +129,7 @@ class AdaptiveModel(SRModel):
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
             self.guard_opt = None if self.adapt_opt.guard is None else guard_options(self.adapt_opt.guard)
             if self.guard_opt is not None:
-                self.guard_objective = build_loss(dict(self.guard_opt.aux_opt)).to(self.device)
+                self.guard_objective = build_loss(self.guard_opt.aux_opt).to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
             if self.inner_rates is not None and learned:
                 check_rates(self.inner_rates.to(self.device), self.net_g)

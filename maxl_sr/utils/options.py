@@ -13,6 +13,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, Registry
 from torch import nn
 
 from maxl_sr.errors import UserError
+from maxl_sr.meta.objective import Objective
 
 Section = TypeVar('Section')
 
@@ -96,6 +97,18 @@ def check_loss(where: str, given: Any) -> Any:
     if not isinstance(value, torch.Tensor) or value.dim():
         raise UserError(f"{where}: {given['type']} does not make one number of two images")
     return loss
+
+
+def check_objective(where: str, given: Any) -> Any:
+    """Return the inner objective that the section `given` describes.
+
+    Raises:
+        UserError: As :func:`build_checked`, or the inner loop cannot use the loss.
+    """
+    objective = build_checked(where, given)
+    if not isinstance(objective, Objective):
+        raise UserError(f"{where}: {given['type']} is no inner objective: it lacks prepare and loss")
+    return objective
 
 
 def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:
@@ -193,8 +206,11 @@ def parse(cls: type[Section], given: Any, where: str) -> Section:
         if low is not None and (lowest < low or strict and lowest == low):
             bound = 'greater than' if strict else 'at least'
             raise UserError(f'{where}: {name} must be {bound} {low}, not {given[name]!r}')
-        if 'high' in f.metadata and value[1] > f.metadata['high']:
+        highest = value[1] if isinstance(value, tuple) else value
+        if 'high' in f.metadata and highest > f.metadata['high']:
             raise UserError(f'{where}: {name} must be at most {f.metadata["high"]}, not {given[name]!r}')
+        if 'below' in f.metadata and not highest < f.metadata['below']:
+            raise UserError(f'{where}: {name} must be less than {f.metadata["below"]}, not {given[name]!r}')
         values[name] = value
     return cls(**values)
 
@@ -246,7 +262,7 @@ class InnerLoop:
 class GuardOptions:
     """``val: adapt: guard``: the test by which an image is adapted to, or not; see :class:`maxl_sr.meta.Guard`."""
 
-    margin: float = field(default=0.05, metadata={'low': 0})
+    margin: float = field(default=0.05, metadata={'low': 0, 'below': 1})
     aux_opt: dict[str, Any] = field(default_factory=lambda: {'type': 'Neighbor2NeighborLoss', 'criterion': 'l2',
                                                              'consistency': 0.0})
 
