@@ -77,7 +77,10 @@ def naive_objective(problem, weights, y, mask, start=None, objective=None):
         copy, target, *unknown = objective.prepare(restore, y)[1:]
         assert all(flag.all() for flag in unknown)
         weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')
-        return ((naive_outputs(problem.net, weights, copy)[0] - target).abs() * weight).mean()
+        error = naive_outputs(problem.net, weights, copy)[0] - target
+        if isinstance(objective, NoiseTransplantLoss):
+            error = error - error.mean((2, 3), keepdim=True)
+        return (error.abs() * weight).mean()
     if isinstance(objective, Neighbor2NeighborLoss):
         (first, second), weight = neighbors(y), neighbors(mask)[0]
         one, two = neighbors(naive_outputs(problem.net, at, y)[0].detach())
@@ -90,13 +93,14 @@ def naive_objective(problem, weights, y, mask, start=None, objective=None):
     return ((naive_outputs(problem.net, weights, y)[1] - y).abs() * mask).mean()
 
 
-def naive_transfer(problem, steps, params, mask=None, rates=None):
+def naive_transfer(problem, steps, params, mask=None, rates=None, unadapted_weight=0):
     """Algorithm 2 unrolled, the whole network in every inner step, one sample after the other."""
     total = 0
     for i in range(len(problem.y)):
         y, x = problem.y[i:i + 1], problem.x[i:i + 1]
         own = problem.mask_net(y) if mask is None else mask[i:i + 1]
         weights = dict(problem.net.named_parameters())
+        total = total + unadapted_weight * (naive_outputs(problem.net, weights, y)[0] - x).abs().mean()
         start = dict(weights) if params == 'heads' else None  # what is prepared once an image
         moving = [n for n in weights if params == 'all' or n.startswith(('primary_head', 'aux_head'))]
         for k in range(steps):
@@ -109,10 +113,12 @@ def naive_transfer(problem, steps, params, mask=None, rates=None):
     return total
 
 
-def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=LR):
+def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=LR,
+                  unadapted_weight=0.0):
     return transfer_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x,
                          problem.mask_net(problem.y) if mask is None else mask, steps=steps, lr=rates,
-                         loss_weight=LAMBDA_IN, params=params, meta_gradient=meta_gradient, samples=samples)
+                         loss_weight=LAMBDA_IN, params=params, meta_gradient=meta_gradient, samples=samples,
+                         unadapted_weight=unadapted_weight)
 
 
 def naive_maxl(problem, lr=LR, mask=None):
@@ -178,6 +184,17 @@ def test_super_resolution_equals_unrolled_autograd(arch, scale, objective):
                      names, 1e-9)
     weights = list(problem.mask_net.parameters())
     assert_close(gradients(ours_maxl(problem), weights), gradients(naive_maxl(problem), weights), range(99), 1e-9)
+
+
+@pytest.mark.parametrize('params', ['heads', 'all'])
+@pytest.mark.parametrize('meta_gradient, samples', EXACT)
+def test_loss_before_the_steps_equals_unrolled_autograd(params, meta_gradient, samples):
+    problem = Problem()
+    names, weights = zip(*problem.named())
+    naive = naive_transfer(problem, 3, params, unadapted_weight=0.7)
+    ours = ours_transfer(problem, 3, params, meta_gradient, samples=samples, unadapted_weight=0.7)
+    torch.testing.assert_close(ours, naive, rtol=1e-12, atol=0)
+    assert_close(gradients(ours, weights), gradients(naive, weights), names, 1e-9)
 
 
 @pytest.mark.parametrize('meta_gradient, samples', EXACT)

@@ -103,11 +103,38 @@ def test_the_loss_by_hand(criterion, power):
     loss = NoiseTransplantLoss(loss_weight=3.0, criterion=criterion, block_size=4, flatness=float('inf'))
     task = Task(net, loss, y, mask)
     target = 0.5 * F.interpolate(y, size=(8, 6), mode='bicubic', antialias=True).clamp(0, 1)
+    restored = F.interpolate(0.5 * y, size=(8, 6), mode='bicubic', antialias=True).clamp(0, 1)
+    target = (target + (restored - target).mean((2, 3), keepdim=True)).clamp(0, 1)  # the window covers it all
     smooth = F.interpolate(target, size=(16, 12), mode='bicubic').clamp(0, 1)
     copy = transplant_noise(y, smooth, target, 4)[0]
-    error = (0.5 * copy - target).abs() ** power
+    error = 0.5 * copy - target
+    error = (error - error.mean((2, 3), keepdim=True)).abs() ** power
     weight = F.interpolate(mask, size=(8, 6), mode='bilinear')
     assert task.objective({}).item() == pytest.approx(3 * (error * weight).mean().item(), rel=1e-5)
+
+
+def test_the_brightness_is_that_of_the_restored_image():
+    """Noise clipped at white makes an image darker; a network that knows it is not taught otherwise."""
+    class Knows(Half):
+        def forward_primary(self, features, x):
+            known = features.shape[-1] == 64  # but at half the size it does not know it
+            return torch.ones_like(features) if known else features.mean().expand_as(features)
+
+    y = (torch.ones(1, 3, 64, 64) + noise_like(torch.ones(1, 3, 64, 64), 0.1)).clamp(0, 1)
+    assert 0.95 < y.mean() < 0.97
+    _, _, target, _ = NoiseTransplantLoss().prepare(BoundNet(Knows(), y), y)
+    torch.testing.assert_close(target, torch.ones_like(target))
+
+
+def test_the_mean_of_the_difference_does_not_count():
+    y = torch.rand(2, 3, 32, 32)
+    objective = NoiseTransplantLoss(flatness=float('inf'))
+    prepared = objective.prepare(BoundNet(Half(), y), y)
+    shift = torch.rand(2, 3, 1, 1)
+    plain = objective.loss(lambda features, x: (0.5 * features, x), prepared, None)
+    brighter = objective.loss(lambda features, x: (0.5 * features + shift, x), prepared, None)
+    assert plain > 0.01
+    torch.testing.assert_close(plain, brighter)
 
 
 def test_it_is_an_objective_whose_inputs_have_a_batch():

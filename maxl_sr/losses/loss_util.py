@@ -22,3 +22,8 @@ def reduced(image: Tensor, ratio: int, multiple: int = 1) -> Tensor:
     """Return `image` in [0, 1] and `ratio` times smaller (bicubic, anti-aliased), its sides multiples of `multiple`."""
     sides = [max(side // ratio // multiple, 1) * multiple for side in image.shape[-2:]]
     return F.interpolate(image, size=sides, mode='bicubic', align_corners=False, antialias=True).clamp(0, 1)
+
+
+def local_mean(image: Tensor, window: int) -> Tensor:
+    """Return the mean of ``(B, C, H, W)`` over the square of `window` pixels, an odd number, around every pixel."""
+    return F.avg_pool2d(image, window, 1, window // 2, count_include_pad=False)

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import check_choice, reduced
+from maxl_sr.losses.loss_util import check_choice, local_mean, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
 from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
 LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
+WINDOW = 17  # side in pixels of what counts as the local brightness of t
 
 
 def _blocks(image: Tensor, size: int) -> Tensor:
@@ -88,6 +89,9 @@ class NoiseTransplantLoss(nn.Module):
     x̂(y). Blocks of noise were used to train a network from scratch in GCBD (Chen et al., CVPR 2018), reduced targets
     for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on the whole image.
 
+    Noise that was clipped at black or white shifts the brightness, which does not show in what is reduced. So t gets
+    the local brightness of x̂(y) at the weights to begin with, and the mean of x̂ − t over an image does not count.
+
     An image without flat parts shows nothing of its noise: it is left alone, its loss is 0. t and n̂ are constants: no
     gradient passes through them. The mask is resized to t, which shows the same. The image restored must be of the size
     of y (scale 1).
@@ -128,11 +132,13 @@ class NoiseTransplantLoss(nn.Module):
         with torch.no_grad():
             # Detached from a forward-mode derivative as well
             target = net.restored(reduced(y, self.ratio)).detach().to(y.dtype).clamp(0, 1)
+            restored = reduced(net.restored().detach().to(y.dtype), self.ratio)
+            target = (target + local_mean(restored - target, WINDOW)).clamp(0, 1)
             smooth = F.interpolate(target, size=y.shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
             copy, flatness = transplant_noise(y, smooth, target, self.block_size, self.share, self.candidates,
                                               self.seed)
         return net.forward_features(copy), copy, target, (flatness <= self.flatness).to(y.dtype)
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
-        """Return the loss between what is restored from t + n̂ and t."""
-        return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion)
+        """Return the loss between what is restored from t + n̂ and t, each of the same mean."""
+        return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion, centred=True)

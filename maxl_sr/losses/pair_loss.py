@@ -7,7 +7,8 @@ from maxl_sr.losses.masked_reconstruction_loss import masked_reconstruction_loss
 from maxl_sr.meta.objective import Heads, restore
 
 
-def pair_loss(heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None, criterion: str) -> Tensor:
+def pair_loss(heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None, criterion: str,
+              centred: bool = False) -> Tensor:
     """Return the masked loss between what is restored from a copy and its target.
 
     Args:
@@ -16,9 +17,13 @@ def pair_loss(heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None, c
             left alone.
         mask: Mask ``(B, 1, H, W)`` of the image, which is resized to the target; or None.
         criterion: 'l1', 'l2' or 'charbonnier'.
+        centred: Whether the mean of the difference, of every image and channel, is taken from it first.
     """
     features, copy, target, active = prepared
     weight = active.expand(-1, -1, *target.shape[-2:])
     if mask is not None:
         weight = weight * F.interpolate(mask, size=target.shape[-2:], mode='bilinear', align_corners=False)
-    return masked_reconstruction_loss(restore(heads, features, copy), target, weight, criterion)
+    restored = restore(heads, features, copy)
+    if centred:
+        restored = restored - (restored - target).mean((-2, -1), keepdim=True)
+    return masked_reconstruction_loss(restored, target, weight, criterion)

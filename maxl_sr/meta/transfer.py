@@ -45,8 +45,9 @@ def adapted_weights(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates, 
 
 def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Tensor, Tensor], Tensor], y: Tensor,
                   x: Tensor, mask: Tensor | None, *, steps: int, lr: float | Rates, loss_weight: float = 1.0,
-                  params: str = 'heads', meta_gradient: str = 'stored', samples: str = 'one_by_one') -> Tensor:
-    """Return the outer loss ``Σ_samples L_pri(θ_body, θ'_K)``, whose backward pass goes through the inner steps.
+                  params: str = 'heads', meta_gradient: str = 'stored', samples: str = 'one_by_one',
+                  unadapted_weight: float = 0.0) -> Tensor:
+    """Return ``Σ_samples L_pri(θ_body, θ'_K) + w · L_pri(θ_body, θ'_0)``, the outer loss, with its meta-gradient.
 
     For every sample ``θ'_0 = θ`` and ``θ'_k = θ'_{k−1} − α_k · loss_weight · ∇θ' L_aux(θ'_{k−1})``. The features of the
     body do not depend on θ' when the heads alone adapt: they are computed once, for the whole batch, as is the mask.
@@ -65,6 +66,8 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         params: What adapts: 'heads' or 'all'.
         meta_gradient: 'stored', 'replay' or 'first_order', see :func:`adapted_weights`.
         samples: 'one_by_one' (the graph of one sample at a time) or 'together' (few large kernels, for a GPU).
+        unadapted_weight: w, the weight of the loss before the first step, for a network that shall be good un-adapted,
+            too; the loss of every step is a part of MAML++ (Antoniou et al., ICLR 2019).
 
     Raises:
         ValueError: An argument is none of its choices, or `steps` is below 1.
@@ -89,10 +92,14 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
             batch, rest = split(inputs)
             return together(lambda own, sample: loss_weight * task.loss(rest | own, sample), weights, batch).sum()
 
-        weights = adapted_weights(of_all, one_for_each(task.weights, len(y)), (*task.inputs, *fixed.values()), rates,
-                                  meta_gradient)
-        restored = together(task.restored, weights, task.inputs)
-        return torch.stack([pixel_loss(own, clean) for own, clean in zip(restored, x.split(1))]).sum()
+        start = one_for_each(task.weights, len(y))
+
+        def outer(weights: Weights) -> Tensor:
+            restored = together(task.restored, weights, task.inputs)
+            return torch.stack([pixel_loss(own, clean) for own, clean in zip(restored, x.split(1))]).sum()
+
+        loss = outer(adapted_weights(of_all, start, (*task.inputs, *fixed.values()), rates, meta_gradient))
+        return loss + unadapted_weight * outer(start) if unadapted_weight else loss
 
     def inner(weights: Weights, inputs: Inputs) -> Tensor:
         sample, rest = split(inputs)
@@ -108,7 +115,10 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         assert clean is not None
         with DirectDoubleBackward() if meta_gradient == 'stored' else nullcontext():
             adapted = adapted_weights(inner, weights, (*inputs, *rest.values()), of_steps, meta_gradient)
-        return pixel_loss(task.restored(rest | adapted, tuple(inputs)), clean)
+        loss = pixel_loss(task.restored(rest | adapted, tuple(inputs)), clean)
+        if unadapted_weight:
+            loss = loss + unadapted_weight * pixel_loss(task.restored(rest | weights, tuple(inputs)), clean)
+        return loss
 
     learned = [rate for of_step in rates for rate in of_step.values() if isinstance(rate, Tensor)]
     return sum_over_samples(of_one, (*task.weights.values(), *fixed.values(), *learned), (*task.inputs, x))

@@ -20,9 +20,10 @@ class MetaTransferModel(AdaptiveModel):
     """Algorithm 2 of arXiv 2207.02066: both networks are trained for what the K inner steps make of every sample.
 
     The outer loss is the sum over the samples of the batch, of all processes, of ``pixel_opt`` at the adapted weights
-    (``inner``, on ``aux_opt``). Without ``network_m`` the auxiliary loss is the plain one; without ``aux_opt`` nothing
-    adapts and the model is fine-tuned on ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well
-    (``optim_r``); they are saved with ``net_g`` and used at test.
+    (``inner``, on ``aux_opt``), and with ``inner: unadapted_weight`` at the weights before, too. Without ``network_m``
+    the auxiliary loss is the plain one; without ``aux_opt`` nothing adapts and the model is fine-tuned on
+    ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well (``optim_r``); they are saved with
+    ``net_g`` and used at test.
     """
 
     train_keys = ('optim_r', )
@@ -122,7 +123,8 @@ class MetaTransferModel(AdaptiveModel):
                 rates = inner.lr * inner.loss_weight if self.inner_rates is None else self.inner_rates(inner.steps)
                 loss = transfer_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask,
                                      steps=inner.steps, lr=rates, params=inner.params,
-                                     meta_gradient=self._meta_gradient, samples=inner.samples)
+                                     meta_gradient=self._meta_gradient, samples=inner.samples,
+                                     unadapted_weight=inner.unadapted_weight)
         loss.backward()
         self.reduce_gradients(self.net_g, self.net_m, self.inner_rates, mean=False)
         losses = OrderedDict(l_pix=loss.detach())

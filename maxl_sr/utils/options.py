@@ -256,6 +256,7 @@ class InnerLoop:
     learn_lr: Literal['no', 'tensor', 'parameter'] = 'no'
     per_step: bool = False
     samples: Literal['one_by_one', 'together'] = 'one_by_one'
+    unadapted_weight: float = field(default=0.0, metadata={'low': 0})
 
 
 @dataclass(frozen=True)
