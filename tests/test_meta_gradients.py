@@ -16,6 +16,7 @@ from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.losses.recorruption_loss import RecorruptionLoss
 from maxl_sr.losses.redegradation_loss import RedegradationLoss
 from maxl_sr.losses.sum_loss import SumObjective
+from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import InnerRates, adaptable_weights, maxl_loss, replay, stored_bytes, transfer_loss
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.samples import sum_over_samples
@@ -24,7 +25,10 @@ LR, LAMBDA_IN = 0.05, 2.0
 ANY_BLUR = RedegradationLoss(kernel_size=3, tolerance=99)  # no blur is known
 KNOWN_BLUR = RedegradationLoss(kernel_size=3, estimate='image')
 TRANSPLANT = NoiseTransplantLoss(block_size=2, share=0.3, candidates=2, flatness=99)
-SUM = SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5}])
+SURE = SURELoss(block_size=2, share=0.3, candidates=2, flatness=99)
+SUM = SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5},
+                    {'type': 'NoiseTransplantLoss', 'block_size': 2, 'share': 0.3, 'candidates': 2, 'flatness': 99},
+                    {'type': 'MaskedReconstructionLoss'}])
 PAIRS = (RedegradationLoss, NoiseTransplantLoss, RecorruptionLoss)  # restore a degraded copy of a target
 EXACT = [('stored', 'one_by_one'), ('stored', 'together'), ('replay', 'one_by_one'), ('replay', 'together')]
 
@@ -71,9 +75,13 @@ def naive_objective(problem, weights, y, mask, start=None, objective=None):
     if isinstance(objective, SumObjective):
         parts = (naive_objective(problem, weights, y, mask, start, part) for part in objective.objectives)
         return sum(part.loss_weight * loss for part, loss in zip(objective.objectives, parts))
+    restore = SimpleNamespace(restored=lambda x=y: naive_outputs(problem.net, at, x)[0], forward_features=lambda x: x)
+    if isinstance(objective, SURELoss):
+        _, _, _, moved, compared, probe, scale = objective.prepare(restore, y)
+        assert scale.all()
+        restored, other = (naive_outputs(problem.net, weights, x)[0] for x in (y, moved))
+        return (mask * scale * ((restored - compared) ** 2 + 2 * probe * (other - restored) / 0.3)).mean()
     if isinstance(objective, PAIRS):
-        restore = SimpleNamespace(restored=lambda x=y: naive_outputs(problem.net, at, x)[0],
-                                  forward_features=lambda x: x)
         copy, target, *unknown = objective.prepare(restore, y)[1:]
         assert all(flag.all() for flag in unknown)
         weight = F.interpolate(mask, size=target.shape[-2:], mode='bilinear')
@@ -150,7 +158,7 @@ def assert_close(ours, reference, names, tolerance):
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('params', ['heads', 'all'])
 @pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), ANY_BLUR, KNOWN_BLUR,
-                                       TRANSPLANT, SUM])
+                                       TRANSPLANT, SURE, SUM])
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     _pattern.cache_clear()

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss, _blocks, transplant_noise
+from maxl_sr.losses.flat_noise import _blocks, transplant_noise
+from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
 
 

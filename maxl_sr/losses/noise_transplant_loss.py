@@ -1,82 +1,14 @@
 """Noise transplant objective: restore a clean, smaller copy of the image that got noise of the image's flat parts."""
 
-import functools
-
-import torch
-import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import check_choice, local_mean, reduced
+from maxl_sr.losses.flat_noise import FlatNoise
+from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
 from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
-
-LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
-WINDOW = 17  # side in pixels of what counts as the local brightness of t
-
-
-def _blocks(image: Tensor, size: int) -> Tensor:
-    """Return the blocks ``(B, N, C, size²)`` of a grid, row by row; a rest at the right and below is left out."""
-    height, width = (side // size * size for side in image.shape[-2:])
-    blocks = F.unfold(image[..., :height, :width], size, stride=size)
-    return blocks.unflatten(1, (image.shape[1], size * size)).permute(0, 3, 1, 2)
-
-
-@functools.cache  # for good: a CUDA graph reads it at its address
-def _draw(count: int, choices: int, seed: int, device: torch.device) -> Tensor:
-    return torch.randint(choices, (count, 1), generator=torch.Generator().manual_seed(seed)).to(device)
-
-
-def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int = 16, share: float = 0.1,
-                     candidates: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return `target` with the noise of flat blocks of `y`, in [0, 1], and how flat these are: ``(B, 1, 1, 1)``.
-
-    Where an image is flat, all that is left besides the smooth image is noise, whatever its kind. Each block of
-    `target` gets the noise ``y − smooth`` of a flat block of about its colour, for noise depends on intensity. Blocks
-    are of whole 8×8 blocks of JPEG where `block_size` is a multiple of 8.
-
-    Args:
-        y: Noisy images ``(B, C, H, W)``.
-        smooth: What they show without noise, at least where they are flat, of the same shape.
-        target: Clean images ``(B, C, h, w)``.
-        block_size: Side of a block in pixels.
-        share: Share of the blocks of `y` that count as flat: in each quarter by brightness, those where the gradient of
-            `smooth` is least.
-        candidates: A block is drawn from so many that are nearest in colour.
-        seed: Another seed, other blocks.
-
-    Returns:
-        The noisy target, and the mean square of the gradient of `smooth` over the variance of the noise, both in the
-        blocks that count as flat: 0 is flat, where it is near 1 the noise may as well be texture.
-    """
-    size = min(block_size, *y.shape[-2:])
-    gradient = sum(F.pad(smooth.diff(dim=dim), end).square().mean(1, keepdim=True)
-                   for dim, end in ((-1, (0, 1)), (-2, (0, 0, 0, 1))))
-    assert isinstance(gradient, Tensor)
-    activity = _blocks(gradient, size).mean((-1, -2))
-    colours = _blocks(smooth, size).mean(-1)
-    count = max(round(share * activity.shape[1]), candidates)
-    flat = torch.cat([level.gather(1, activity.gather(1, level).topk(min(count // LEVELS + 1, level.shape[1]), dim=1,
-                                                                     largest=False).indices)
-                      for level in colours.mean(-1).argsort(1).tensor_split(LEVELS, dim=1)], dim=1)
-
-    def of_flat(blocks: Tensor) -> Tensor:
-        return blocks.gather(1, flat[..., None, None].expand(-1, -1, *blocks.shape[2:]))
-
-    noise, colour = of_flat(_blocks(y - smooth, size)), of_flat(colours.unsqueeze(-1)).squeeze(-1)
-    variance = noise.var(-1, unbiased=False).mean((1, 2))
-    flatness = activity.gather(1, flat).mean(1) / (variance + torch.finfo(variance.dtype).tiny)
-    height, width = target.shape[-2:]
-    padded = F.pad(target, (0, -width % size, 0, -height % size), mode='replicate')
-    distance = torch.cdist(_blocks(padded, size).mean(-1), colour)
-    nearest = distance.topk(min(candidates, flat.shape[1]), dim=-1, largest=False).indices
-    drawn = _draw(nearest.shape[1], nearest.shape[2], seed, y.device).expand(len(y), -1, -1)
-    source = nearest.gather(2, drawn)  # (B, N, 1)
-    transplanted = noise.gather(1, source.unsqueeze(-1).expand(-1, -1, *noise.shape[2:]))
-    transplanted = F.fold(transplanted.permute(0, 2, 3, 1).flatten(1, 2), padded.shape[-2:], size, stride=size)
-    return (target + transplanted[..., :height, :width]).clamp(0, 1), flatness.view(-1, 1, 1, 1)
 
 
 @LOSS_REGISTRY.register()
@@ -84,10 +16,11 @@ class NoiseTransplantLoss(nn.Module):
     """Inner objective ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``: specialise on the noise of the image.
 
     t is the image reduced by `ratio`, in which the noise is weaker and less correlated, and restored; n̂ is noise of the
-    image itself, cut out where it is flat (:func:`transplant_noise`). So (t + n̂, t) is a pair with a clean image and
-    with the noise of y, made of y alone, even where the network does not know this noise and leaves most of it in
-    x̂(y). Blocks of noise were used to train a network from scratch in GCBD (Chen et al., CVPR 2018), reduced targets
-    for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on the whole image.
+    image itself, cut out where it is flat (:func:`~maxl_sr.losses.flat_noise.transplant_noise`). So (t + n̂, t) is a
+    pair with a clean image and with the noise of y, made of y alone, even where the network does not know this noise
+    and leaves most of it in x̂(y). Blocks of noise were used to train a network from scratch in GCBD (Chen et al., CVPR
+    2018), reduced targets for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on
+    the whole image.
 
     Noise that was clipped at black or white shifts the brightness, which does not show in what is reduced. So t gets
     the local brightness of x̂(y) at the weights to begin with, and the mean of x̂ − t over an image does not count.
@@ -99,11 +32,11 @@ class NoiseTransplantLoss(nn.Module):
     Args:
         loss_weight: Factor.
         criterion: 'l1', 'l2' or 'charbonnier'.
-        ratio: How many times smaller t is, an integer of at least 2.
+        ratio: How many times smaller t is; this and what follows as in :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
         block_size: Side of the blocks of noise, in pixels.
         share: Share of the blocks that count as flat, in (0, 1].
         candidates: Number of blocks, nearest in colour, from which one is drawn.
-        flatness: The flat blocks must be at least as flat, see :func:`transplant_noise`; inf: whatever they are.
+        flatness: The flat blocks must be at least as flat; inf: whatever they are.
         seed: Seed of the draw.
 
     Raises:
@@ -114,30 +47,14 @@ class NoiseTransplantLoss(nn.Module):
                  share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
-        for name, value, low in (('ratio', ratio, 2), ('block_size', block_size, 1), ('candidates', candidates, 1)):
-            if type(value) is not int or value < low:
-                raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
-        if not 0 < share <= 1:
-            raise ValueError(f'share must be greater than 0 and at most 1, not {share!r}')
-        if not flatness > 0:
-            raise ValueError(f'flatness must be greater than 0, not {flatness!r}')
-        if type(seed) is not int:
-            raise ValueError(f'seed must be an integer, not {seed!r}')
-        self.loss_weight, self.criterion, self.ratio = loss_weight, criterion, ratio
-        self.block_size, self.share, self.candidates = block_size, share, candidates
-        self.flatness, self.seed = flatness, seed
+        self.loss_weight, self.criterion = loss_weight, criterion
+        self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
         """Return (features of t + n̂, t + n̂, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
-        with torch.no_grad():
-            # Detached from a forward-mode derivative as well
-            target = net.restored(reduced(y, self.ratio)).detach().to(y.dtype).clamp(0, 1)
-            restored = reduced(net.restored().detach().to(y.dtype), self.ratio)
-            target = (target + local_mean(restored - target, WINDOW)).clamp(0, 1)
-            smooth = F.interpolate(target, size=y.shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
-            copy, flatness = transplant_noise(y, smooth, target, self.block_size, self.share, self.candidates,
-                                              self.seed)
-        return net.forward_features(copy), copy, target, (flatness <= self.flatness).to(y.dtype)
+        target, smooth = self.noise.clean_copy(net, y)
+        copy, active = self.noise.transplant(y, smooth, target)
+        return net.forward_features(copy), copy, target, active
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from t + n̂ and t, each of the same mean."""

@@ -1,0 +1,66 @@
+"""Stein's unbiased risk estimate with the image's own noise: the error against the clean image, without this image."""
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from maxl_sr.losses.flat_noise import WINDOW, FlatNoise
+from maxl_sr.losses.loss_util import local_mean
+from maxl_sr.meta import BoundNet
+from maxl_sr.meta.objective import Heads, restore
+
+
+@LOSS_REGISTRY.register()
+class SURELoss(nn.Module):
+    """Inner objective ``loss_weight / σ² · mean (|x̂(y) − y|² + 2 n̂ ⊙ (x̂(y + ε n̂) − x̂(y)) / ε) ⊙ M``.
+
+    For Gaussian noise of any covariance, its mean is that of the squared error ``|x̂(y) − x|²`` plus the variance of the
+    noise (Stein 1981; with a random probe n̂ for the divergence Ramani et al., IEEE TIP 2008), in units of this
+    variance here. Only x̂ is needed, not x. The probe is noise of the image itself, cut out where it is flat
+    (:func:`~maxl_sr.losses.flat_noise.transplant_noise`), so that it is correlated and depends on intensity
+    as the noise of y does; σ² is its mean square.
+
+    In y the local brightness is that of x̂(y) at the weights to begin with, and n̂ has none in the product: noise that
+    was clipped at black or white has another mean than 0. An image without flat parts has the loss 0.
+
+    Args:
+        loss_weight: Factor.
+        epsilon: Length ε of the probe, in units of the noise.
+        ratio: This and what follows are those of :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
+        block_size: Side of the blocks of noise, in pixels.
+        share: Share of the blocks that count as flat, in (0, 1].
+        candidates: Number of blocks, nearest in colour, from which one is drawn.
+        flatness: The flat blocks must be at least as flat.
+        seed: Seed of the draw.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, epsilon: float = 0.3, ratio: int = 2, block_size: int = 16,
+                 share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 1) -> None:
+        super().__init__()
+        if not epsilon > 0:
+            raise ValueError(f'epsilon must be greater than 0, not {epsilon!r}')
+        self.loss_weight, self.epsilon = loss_weight, epsilon
+        self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
+        """Return (features of y, y, features of y + ε n̂, y + ε n̂, y as it is compared with, the product's n̂, M)."""
+        smooth = self.noise.clean_copy(net, y)[1]
+        noisy, active = self.noise.transplant(y, smooth, smooth)
+        probe = noisy - smooth
+        probe = probe - probe.mean((-2, -1), keepdim=True)
+        moved = y + self.epsilon * probe
+        probe = probe - local_mean(probe, WINDOW)
+        compared = y + local_mean(net.restored().detach().to(y.dtype).clamp(0, 1) - y, WINDOW)
+        scale = active / probe.square().mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
+        return net.forward_features(y), y, net.forward_features(moved), moved, compared, probe, scale
+
+    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+        """Return the risk in units of the variance of the noise."""
+        features, y, moved_features, moved, compared, probe, scale = prepared
+        restored = restore(heads, features, y)
+        slope = (restore(heads, moved_features, moved) - restored) / self.epsilon
+        risk = scale * ((restored - compared).square() + 2 * probe * slope)
+        return self.loss_weight * (risk if mask is None else risk * mask).mean()
