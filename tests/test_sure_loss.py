@@ -8,7 +8,7 @@ from torch import nn
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.losses.loss_util import local_mean
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
-from maxl_sr.losses.sure_loss import SURELoss
+from maxl_sr.losses.sure_loss import SURELoss, windows
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
 
 
@@ -89,6 +89,22 @@ def test_the_mask_weights_the_pixels_and_an_image_without_flat_parts_is_left_alo
     assert isinstance(objective, Objective)
 
 
+def test_windows_are_every_second_down_and_across():
+    image = torch.arange(9 * 13.).view(1, 1, 9, 13)
+    rows, columns = torch.tensor([0, 1, 4, 5]), torch.tensor([0, 1, 4, 5, 8, 9])
+    assert torch.equal(windows(image, 2), image[..., rows, :][..., columns])
+    assert windows(image, 0) is image and windows(image, 5) is image
+
+
+def test_a_quarter_of_the_image_estimates_the_same():
+    _, y = photo('white')
+    mask = torch.rand(1, 1, 256, 256)
+    for kind in (None, mask):
+        whole, part = (objective.loss(window(3), objective.prepare(BoundNet(Average(), y), y), kind)
+                       for objective in (SURELoss(), SURELoss(window=64)))
+        assert whole.item() == pytest.approx(part.item(), rel=0.05)
+
+
 def test_adapting_to_it_lowers_the_true_error():
     torch.manual_seed(0)
     net = MultiTaskNet(num_feat=8, feat_step=4, num_block=1, num_level=2)
@@ -104,6 +120,7 @@ def test_adapting_to_it_lowers_the_true_error():
 
 @pytest.mark.parametrize('arguments, message', [
     ({'epsilon': 0}, 'epsilon must be greater than 0, not 0'), ({'flatness': 0}, 'flatness must be greater than 0'),
+    ({'window': -1}, 'window must be a non-negative integer, not -1'),
     ({'seed': 0.5}, 'seed must be an integer, not 0.5')])
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -10,6 +10,18 @@ from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
 
+def windows(image: Tensor, size: int) -> Tensor:
+    """Return every second window of `size` pixels, down and across, of ``(B, C, H, W)``, pushed together.
+
+    They are a quarter of the image; of one that is smaller than two windows, and with the size 0, it is all.
+    """
+    if size == 0 or min(image.shape[-2:]) < 2 * size:
+        return image
+    height, width = (side // (2 * size) for side in image.shape[-2:])
+    rows = image[..., :2 * size * height, :].unflatten(-2, (height, 2, size))[..., 0, :, :].flatten(-3, -2)
+    return rows[..., :2 * size * width].unflatten(-1, (width, 2, size))[..., 0, :].flatten(-2)
+
+
 @LOSS_REGISTRY.register()
 class SURELoss(nn.Module):
     """Inner objective ``loss_weight / σ² · mean (|x̂(y) − y|² + 2 n̂ ⊙ (x̂(y + ε n̂) − x̂(y)) / ε) ⊙ M``.
@@ -26,6 +38,8 @@ class SURELoss(nn.Module):
     Args:
         loss_weight: Factor.
         epsilon: Length ε of the probe, in units of the noise.
+        window: The mean is over a quarter of the image, every second window of so many pixels, down and across, which
+            the network gets pushed together; 0: over the whole image.
         ratio: This and what follows are those of :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
         block_size: Side of the blocks of noise, in pixels.
         share: Share of the blocks that count as flat, in (0, 1].
@@ -37,12 +51,15 @@ class SURELoss(nn.Module):
         ValueError: An argument is out of range.
     """
 
-    def __init__(self, loss_weight: float = 1.0, epsilon: float = 0.3, ratio: int = 2, block_size: int = 16,
-                 share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 1) -> None:
+    def __init__(self, loss_weight: float = 1.0, epsilon: float = 0.3, window: int = 0, ratio: int = 2,
+                 block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
+                 seed: int = 1) -> None:
         super().__init__()
         if not epsilon > 0:
             raise ValueError(f'epsilon must be greater than 0, not {epsilon!r}')
-        self.loss_weight, self.epsilon = loss_weight, epsilon
+        if type(window) is not int or window < 0:
+            raise ValueError(f'window must be a non-negative integer, not {window!r}')
+        self.loss_weight, self.epsilon, self.window = loss_weight, epsilon, window
         self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
@@ -51,11 +68,12 @@ class SURELoss(nn.Module):
         noisy, active = self.noise.transplant(y, smooth, smooth)
         probe = noisy - smooth
         probe = probe - probe.mean((-2, -1), keepdim=True)
-        moved = y + self.epsilon * probe
-        probe = probe - local_mean(probe, WINDOW)
         compared = y + local_mean(net.restored().detach().to(y.dtype).clamp(0, 1) - y, WINDOW)
-        scale = active / probe.square().mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
-        return net.forward_features(y), y, net.forward_features(moved), moved, compared, probe, scale
+        product = probe - local_mean(probe, WINDOW)
+        y, probe, compared, product = (windows(image, self.window) for image in (y, probe, compared, product))
+        moved = y + self.epsilon * probe
+        scale = active / product.square().mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
+        return net.forward_features(y), y, net.forward_features(moved), moved, compared, product, scale
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the risk in units of the variance of the noise."""
@@ -63,4 +81,4 @@ class SURELoss(nn.Module):
         restored = restore(heads, features, y)
         slope = (restore(heads, moved_features, moved) - restored) / self.epsilon
         risk = scale * ((restored - compared).square() + 2 * probe * slope)
-        return self.loss_weight * (risk if mask is None else risk * mask).mean()
+        return self.loss_weight * (risk if mask is None else risk * windows(mask, self.window)).mean()
