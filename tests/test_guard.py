@@ -83,9 +83,9 @@ def guarded(make_pairs, run, tmp_path):
         arguments = {key: value for key, value in NETS[f'network_{label}'].items() if key != 'type'}
         torch.save({'params': kind(**arguments).state_dict()}, tmp_path / f'net_{label}_latest.pth')
 
-    def call(**guard):
+    def call(steps=2, **guard):
         opt = test_options(pairs, tmp_path)
-        opt['val']['adapt'] = {'steps': 2, 'lr': 1e-3, 'optimizer': 'adam', 'aux_opt': {'type': 'BlindSpotLoss'},
+        opt['val']['adapt'] = {'steps': steps, 'lr': 1e-3, 'optimizer': 'adam', 'aux_opt': {'type': 'BlindSpotLoss'},
                                'guard': guard}
         return run('test', opt)
 
@@ -110,7 +110,15 @@ def test_an_image_that_the_guard_refuses_stays_as_it_was(guarded, tmp_path):
         assert row['guard_step'] == '0' and row['psnr_after'] == row['psnr_before'] and row['ssim_step2']
 
 
+def test_the_guard_looks_at_every_so_many_steps_and_at_the_last(guarded, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Guard, 'look', lambda self, step, weights: seen.append(step))
+    assert guarded(steps=3, every=2) == 0
+    assert seen == [2, 3] * 2  # of both images
+
+
 @pytest.mark.parametrize('guard, message', [
+    ({'every': 0}, 'val: adapt: guard: every must be at least 1, not 0'),
     ({'margin': 1.0}, 'val: adapt: guard: margin must be less than 1, not 1.0'),
     ({'margin': -0.1}, 'val: adapt: guard: margin must be at least 0, not -0.1'),
     ({'margins': 0.1}, "val: adapt: guard: unknown key 'margins'; did you mean 'margin'?"),

@@ -26,4 +26,6 @@ def reduced(image: Tensor, ratio: int, multiple: int = 1) -> Tensor:
 
 def local_mean(image: Tensor, window: int) -> Tensor:
     """Return the mean of ``(B, C, H, W)`` over the square of `window` pixels, an odd number, around every pixel."""
-    return F.avg_pool2d(image, window, 1, window // 2, count_include_pad=False)
+    for size in ((window, 1), (1, window)):
+        image = F.avg_pool2d(image, size, 1, (size[0] // 2, size[1] // 2), count_include_pad=False)
+    return image

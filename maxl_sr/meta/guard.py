@@ -9,9 +9,9 @@ from maxl_sr.meta.task import Task
 class Guard:
     """Keeps the weights of the step at which another objective of the image is least.
 
-    That objective tests what the inner loop did not train on, pixels that the network is not shown for one
-    (:class:`~maxl_sr.losses.neighbor2neighbor_loss.Neighbor2NeighborLoss`). Where no step lowers it by more than
-    `margin`, relative to its value at the trained weights, these stay.
+    That objective estimates what the inner loop is for, the error against the clean image, for one
+    (:class:`~maxl_sr.losses.sure_loss.SURELoss`). Where no step lowers it by more than `margin`, relative to its value
+    at the trained weights, these stay.
 
     Args:
         task: The image with the objective of the test.

@@ -311,15 +311,16 @@ class AdaptiveModel(SRModel):
             start = self._now()
             self.mask = None if self.net_m is None else self.net_m(self.lq)
             task = Task(net, self.test_objective, self.lq, self.mask, opt.params)
-            guard = None
+            guard, every = None, 1
             if self.guard_opt is not None:
+                every = self.guard_opt.every
                 guard = Guard(Task(net, self.guard_objective, self.lq, None, opt.params, task), self.guard_opt.margin)
             self.seconds = self._now() - start
             self.before = task.restored(task.weights)
             self.after_step: list[np.ndarray] = []
             start = self._now()
             for step, (weights, _) in enumerate(adapt(task, opt.steps, self._test_rates(), opt.optimizer), start=1):
-                if guard is not None:
+                if guard is not None and (step % every == 0 or step == opt.steps):
                     guard.look(step, weights)
                 # The pictures of the steps on the way are not a part of the method, nor of its time
                 if not self.is_train and step < opt.steps:

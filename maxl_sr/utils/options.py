@@ -264,6 +264,7 @@ class GuardOptions:
     """``val: adapt: guard``: the test by which an image is adapted to, or not; see :class:`maxl_sr.meta.Guard`."""
 
     margin: float = field(default=0.05, metadata={'low': 0, 'below': 1})
+    every: int = _count(1)
     aux_opt: dict[str, Any] = field(default_factory=lambda: {'type': 'SURELoss', 'window': 64})
 
 
