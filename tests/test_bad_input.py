@@ -284,6 +284,12 @@ MAXL_VALUES = [
 ]  # yapf: disable
 
 
+def test_an_objective_of_one_size_is_refused_for_super_resolution(refused, make_pairs):
+    opt = edited(train_options('MAXLModel', make_pairs()), scale=2, network_g__scale=2,
+                 train__aux_opt={'type': 'BlindSpotLoss'})
+    refused('train', opt, 'train: aux_opt: BlindSpotLoss compares images of one size, it cannot be used with scale: 2')
+
+
 @pytest.mark.parametrize('case', MAXL_VALUES, ids=[f'{key}={value if value is not GONE else "gone"}'
                                                    for (change, *_) in MAXL_VALUES for key, value in change.items()])
 def test_wrong_value(refused, make_pairs, case):

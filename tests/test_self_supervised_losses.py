@@ -9,6 +9,7 @@ from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss, neighbo
 from maxl_sr.losses.recorruption_loss import RecorruptionLoss, recorrupt
 from maxl_sr.losses.sum_loss import SumObjective
 from maxl_sr.meta import BoundNet, Objective, Task
+from maxl_sr.utils.options import check_objective
 
 
 def small_net():
@@ -95,3 +96,14 @@ def test_wrong_arguments_are_refused(kind, arguments, message):
 def test_a_sum_names_the_part_that_is_wrong(section, message):
     with pytest.raises(UserError, match=message):
         SumObjective([section])
+
+
+@pytest.mark.parametrize('kind', ['BlindSpotLoss', 'NoiseTransplantLoss', 'RecorruptionLoss', 'SURELoss'])
+def test_what_compares_images_of_one_size_is_refused_for_super_resolution(kind):
+    message = f'aux_opt: {kind} compares images of one size, it cannot be used with scale: 2'
+    with pytest.raises(UserError, match=message):
+        check_objective('aux_opt', {'type': kind}, 2)
+    with pytest.raises(UserError, match='SumObjective compares'):
+        check_objective('aux_opt', {'type': 'SumObjective', 'objectives': [{'type': kind}]}, 2)
+    check_objective('aux_opt', {'type': kind})
+    check_objective('aux_opt', {'type': 'SumObjective', 'objectives': [{'type': 'MaskedReconstructionLoss'}]}, 2)

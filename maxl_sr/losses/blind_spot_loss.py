@@ -68,6 +68,8 @@ class BlindSpotLoss(nn.Module):
         ValueError: An argument is none of its choices or out of range.
     """
 
+    same_size = True  # x̂ and y are compared
+
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: float = 0.05, radius: int = 2,
                  seed: int = 0) -> None:
         super().__init__()

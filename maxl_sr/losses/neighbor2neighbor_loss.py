@@ -52,6 +52,8 @@ class Neighbor2NeighborLoss(nn.Module):
         ValueError: An argument is none of its choices or out of range.
     """
 
+    same_size = True  # x̂ and y are compared
+
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', consistency: float = 1.0,
                  seed: int = 0) -> None:
         super().__init__()

@@ -43,6 +43,8 @@ class NoiseTransplantLoss(nn.Module):
         ValueError: An argument is none of its choices or out of range.
     """
 
+    same_size = True  # x̂ and y are compared
+
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, block_size: int = 16,
                  share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 0) -> None:
         super().__init__()

@@ -44,6 +44,8 @@ class RecorruptionLoss(nn.Module):
         ValueError: An argument is none of its choices or of the wrong type.
     """
 
+    same_size = True  # x̂ and y are compared
+
     def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)

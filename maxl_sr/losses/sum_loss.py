@@ -54,6 +54,7 @@ class SumObjective(nn.Module):
             raise ValueError(f'objectives must be a list of sections, not {objectives!r}')
         self.objectives = nn.ModuleList(check_objective(f'objectives[{i}]', section)
                                         for i, section in enumerate(objectives))
+        self.same_size = any(getattr(objective, 'same_size', False) for objective in self.objectives)
         self._ends: list[int] = []  # of each objective's share of the prepared tensors; the same for all images
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:

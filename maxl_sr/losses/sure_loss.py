@@ -51,6 +51,8 @@ class SURELoss(nn.Module):
         ValueError: An argument is out of range.
     """
 
+    same_size = True  # x̂ and y are compared
+
     def __init__(self, loss_weight: float = 1.0, epsilon: float = 0.3, window: int = 0, ratio: int = 2,
                  block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
                  seed: int = 1) -> None:

@@ -45,15 +45,15 @@ PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_net
              'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
-def guard_options(given: Any) -> GuardOptions:
-    """Return the section ``val: adapt: guard``.
+def guard_options(given: Any, scale: Any) -> GuardOptions:
+    """Return the section ``val: adapt: guard``, for a network of this enlargement.
 
     Raises:
         UserError: An unknown key, a margin out of range, or no inner objective.
     """
     where = 'val: adapt: guard'
     options = parse(GuardOptions, given, where)
-    check_objective(f'{where}: aux_opt', options.aux_opt)
+    check_objective(f'{where}: aux_opt', options.aux_opt, scale)
     return options
 
 
@@ -127,8 +127,9 @@ class AdaptiveModel(SRModel):
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
             aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
             self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
-            self.guard_opt = None if self.adapt_opt.guard is None else guard_options(self.adapt_opt.guard)
-            if self.guard_opt is not None:
+            self.guard_opt = None
+            if self.adapt_opt.guard is not None:
+                self.guard_opt = guard_options(self.adapt_opt.guard, opt.get('scale', 1))
                 self.guard_objective = build_loss(self.guard_opt.aux_opt).to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
             if self.inner_rates is not None and learned:
@@ -155,9 +156,9 @@ class AdaptiveModel(SRModel):
         if section is not None:
             adapt_opt = parse(Adapt, section, 'val: adapt')
             if adapt_opt.aux_opt is not None:
-                check_objective('val: adapt: aux_opt', adapt_opt.aux_opt)
+                check_objective('val: adapt: aux_opt', adapt_opt.aux_opt, opt.get('scale', 1))
             if adapt_opt.guard is not None:
-                guard_options(adapt_opt.guard)
+                guard_options(adapt_opt.guard, opt.get('scale', 1))
             learned = cls._params_of_learned_rates(opt)
             if learned is not None and adapt_opt.lr is None:
                 if adapt_opt.optimizer != 'sgd':
@@ -174,7 +175,7 @@ class AdaptiveModel(SRModel):
         if train_opt.get('pixel_opt') is None:
             raise UserError("train: key 'pixel_opt' is missing")
         if train_opt.get('aux_opt') is not None:
-            check_objective('train: aux_opt', train_opt['aux_opt'])
+            check_objective('train: aux_opt', train_opt['aux_opt'], opt.get('scale', 1))
         if opt.get('network_m') is not None:
             if (train_opt.get('aux_opt') or {}).get('fixed_mask', 'none') != 'none':
                 raise UserError('train: aux_opt: fixed_mask and network_m are given, but there can be one mask only')

@@ -99,8 +99,8 @@ def check_loss(where: str, given: Any) -> Any:
     return loss
 
 
-def check_objective(where: str, given: Any) -> Any:
-    """Return the inner objective that the section `given` describes.
+def check_objective(where: str, given: Any, scale: Any = 1) -> Any:
+    """Return the inner objective that the section `given` describes, for a network of this enlargement.
 
     Raises:
         UserError: As :func:`build_checked`, or the inner loop cannot use the loss.
@@ -108,6 +108,8 @@ def check_objective(where: str, given: Any) -> Any:
     objective = build_checked(where, given)
     if not isinstance(objective, Objective):
         raise UserError(f"{where}: {given['type']} is no inner objective: it lacks prepare and loss")
+    if scale != 1 and getattr(objective, 'same_size', False):
+        raise UserError(f"{where}: {given['type']} compares images of one size, it cannot be used with scale: {scale}")
     return objective
 
 
