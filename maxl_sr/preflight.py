@@ -130,7 +130,8 @@ def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.opti
         return kind(parameters, lr, **arguments)
 
 
-def _load(where: str, path: str) -> Any:
+def load_checkpoint(where: str, path: str) -> Any:
+    """Return what torch saved in a file, or raise ``UserError`` that names it."""
     if not osp.isfile(path):
         raise UserError(f'{where}: there is no file {path}')
     try:
@@ -149,7 +150,7 @@ def _check_resume(opt: dict[str, Any]) -> int | None:
         path = osp.join(folder, f'{max(saved)}.state') if saved else None
     if not path:
         return None
-    state = _load('path: resume_state', path)
+    state = load_checkpoint('path: resume_state', path)
     if not isinstance(state, Mapping) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
         raise UserError(f'path: resume_state: {path} is no training state')
     optimizers = sum(key.startswith('optim_') for key in opt['train'])
@@ -216,7 +217,7 @@ def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> torch
 
 
 def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None, strict: bool) -> None:
-    weights = _load(where, path)
+    weights = load_checkpoint(where, path)
     if param_key is not None and isinstance(weights, Mapping):
         key = param_key if param_key in weights else 'params'  # BasicSR falls back to params
         if key not in weights:

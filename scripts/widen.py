@@ -6,6 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from maxl_sr.errors import UserError
+from maxl_sr.preflight import load_checkpoint
+
 READ_IMAGES = ('body.conv_first', 'aux_head.0')  # these convolutions keep their input channels
 HEADS = ('primary_head', 'aux_head')  # the last convolution of each keeps its output channels
 
@@ -39,9 +42,10 @@ def main() -> None:
     parser.add_argument('checkpoint', type=Path, help='net_g_*.pth of a MultiTaskNet')
     parser.add_argument('-o', '--output', type=Path, required=True, help='where the wide one is written')
     args = parser.parse_args()
-    if not args.checkpoint.is_file():
-        parser.error(f'{args.checkpoint} does not exist')
-    saved = torch.load(args.checkpoint, map_location='cpu', weights_only=True)
+    try:
+        saved = load_checkpoint('checkpoint', str(args.checkpoint))
+    except UserError as error:
+        parser.error(str(error))
     weights = saved.get('params_ema', saved.get('params', {}))
     if 'body.conv_first.weight' not in weights:
         parser.error(f'{args.checkpoint} is no checkpoint of a MultiTaskNet')

@@ -36,7 +36,10 @@ def test_it_computes_the_same_with_twice_as_many_features(tmp_path, arch, scale)
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     torch.save({'params': {}}, tmp_path / 'other.pth')
-    for name, message in (('none.pth', 'none.pth does not exist'), ('other.pth', 'is no checkpoint of a MultiTaskNet')):
+    (tmp_path / 'text.pth').write_text('no checkpoint')
+    for name, message in (('none.pth', f'there is no file {tmp_path / "none.pth"}'),
+                          ('other.pth', 'other.pth is no checkpoint of a MultiTaskNet'),
+                          ('text.pth', 'text.pth is no checkpoint of torch, or not a whole one')):
         done = widen(tmp_path / name, '-o', tmp_path / 'wide.pth')
         assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
     assert not (tmp_path / 'wide.pth').exists()
