@@ -18,7 +18,8 @@ def adapted(path: Path) -> str:
         rows = list(csv.DictReader(file))
     last = max(int(key.removeprefix('psnr_step')) for key in rows[0] if key.startswith('psnr_step'))
     after = 'after' if 'psnr_after' in rows[0] else f'step{last}'  # with a guard
-    table = {key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != 'image'}
+    kept = (*(f'{name}_{c}' for name in ('psnr', 'ssim') for c in ('noisy', 'before', after)), 'seconds')
+    table = {key: np.array([float(row[key]) for row in rows]) for key in kept if key in rows[0]}
     gain = table[f'psnr_{after}'] - table['psnr_before']
     cells = [' / '.join(f'{table[key].mean():.{digits}f}' for key, digits in ((f'psnr_{c}', 2), (f'ssim_{c}', 4))
                         if key in table) for c in ('noisy', 'before', after)]

@@ -1,6 +1,9 @@
 """Whether, and how far, to adapt."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
-from maxl_sr.meta import Guard, Task, adapt
+from maxl_sr.meta import BoundNet, Guard, Task, adapt
 
 
 class Scripted:
@@ -29,6 +32,7 @@ class Scripted:
     ([1.0, 0.8, 0.6, 0.7], 0.05, 2, 0.4),  # the least, not the last
     ([1.0, 0.97, 0.96, 0.99], 0.05, 0, 0.0),  # none is good enough
     ([1.0, 0.97, 0.96, 0.99], 0.0, 2, 0.04),
+    ([2.0, 1.8, 1.72, 1.69], 0.05, 3, 0.155),  # the margin is below what was kept, and relative to the start
     ([1.0, 2.0, 3.0, 1.5], 0.0, 0, 0.0),
     ([1.0, float('nan'), 0.5, float('nan')], 0.05, 2, 0.5),
     ([0.0, 0.0, 0.0, 0.0], 0.0, 0, 0.0),
@@ -38,9 +42,17 @@ def test_the_best_step_is_kept_if_it_is_good_enough(values, margin, step, decrea
     guard = Guard(task, margin)
     candidates = [{'w': torch.full((1, ), float(k))} for k in (1, 2, 3)]
     for k, weights in enumerate(candidates, start=1):
-        guard.look(k, weights)
+        assert guard.look(k, weights)  # without patience it always goes on
     assert guard.step == step and guard.decrease == pytest.approx(decrease)
     assert guard.weights is (candidates[step - 1] if step else task.weights)
+
+
+@pytest.mark.parametrize('patience, going_on', [(1, [True, False]), (2, [True, True, True, True, False])])
+def test_it_stops_after_so_many_looks_in_vain(patience, going_on):
+    guard = Guard(Scripted(1.0, 0.8, 0.9, 0.7, 0.9, 0.69), 0.05, patience)
+    assert [guard.look(step, {}) for step in range(1, len(going_on) + 1)] == going_on
+    with pytest.raises(ValueError, match='patience must be at least 1, not 0'):
+        Guard(Scripted(1.0), 0.05, 0)
 
 
 @pytest.mark.parametrize('margin', [-0.1, 1.0, float('nan')])
@@ -56,8 +68,9 @@ def test_a_task_shares_the_features_of_another(params, monkeypatch):
     calls = []
     forward = net.forward_features
     monkeypatch.setattr(net, 'forward_features', lambda x: calls.append(x.shape[-1]) or forward(x))
-    task = Task(net, BlindSpotLoss(), y, None, params)
-    test = Task(net, Neighbor2NeighborLoss(consistency=0), y, None, params, task)
+    bound = BoundNet(net, y)
+    Task(net, BlindSpotLoss(), y, None, params, bound)
+    test = Task(net, Neighbor2NeighborLoss(consistency=0), y, None, params, bound)
     assert calls == ([16, 16, 8] if params == 'heads' else [])
     alone = Task(net, Neighbor2NeighborLoss(consistency=0), y, None, params)
     assert torch.equal(test.objective(test.weights), alone.objective(alone.weights))
@@ -66,9 +79,10 @@ def test_a_task_shares_the_features_of_another(params, monkeypatch):
 def test_the_guard_does_not_change_what_it_looks_at():
     torch.manual_seed(0)
     net, y = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2), torch.rand(1, 3, 16, 16)
-    task = Task(net, BlindSpotLoss(), y, None)
+    bound = BoundNet(net, y)
+    task = Task(net, BlindSpotLoss(), y, None, bound=bound)
     plain = [weights for weights, _ in adapt(task, 3, 0.1)]
-    guard = Guard(Task(net, Neighbor2NeighborLoss(), y, None, same=task), 0.0)
+    guard = Guard(Task(net, Neighbor2NeighborLoss(), y, None, bound=bound), 0.0)
     for step, (weights, _) in enumerate(adapt(task, 3, 0.1), start=1):
         guard.look(step, weights)
         assert all(torch.equal(weights[name], plain[step - 1][name]) for name in weights)
@@ -112,12 +126,27 @@ def test_an_image_that_the_guard_refuses_stays_as_it_was(guarded, tmp_path):
 
 def test_the_guard_looks_at_every_so_many_steps_and_at_the_last(guarded, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(Guard, 'look', lambda self, step, weights: seen.append(step))
+    monkeypatch.setattr(Guard, 'look', lambda self, step, weights: seen.append(step) or True)
     assert guarded(steps=3, every=2) == 0
     assert seen == [2, 3] * 2  # of both images
 
 
+def test_it_stops_where_the_guard_says_so_and_the_table_is_whole(guarded, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Guard, 'look', lambda self, step, weights: seen.append(step) or len(seen) > 1)
+    assert guarded(steps=3, patience=1) == 0
+    assert seen == [1, 1, 2, 3]
+    first, second = rows(tmp_path)
+    assert list(first)[-4:] == ['ssim_step3', 'ssim_after', 'guard_step', 'seconds']
+    assert first['psnr_step1'] and not first['psnr_step2'] and first['psnr_after'] == first['psnr_before']
+    assert second['psnr_step3']
+    script = Path(__file__).resolve().parents[1] / 'scripts/table.py'
+    table = subprocess.run([sys.executable, script, tmp_path / 'results/tiny_test'], text=True, capture_output=True)
+    assert table.returncode == 0 and '| tiny (2) | tiny_test |' in table.stdout
+
+
 @pytest.mark.parametrize('guard, message', [
+    ({'patience': 0}, 'val: adapt: guard: patience must be at least 1, not 0'),
     ({'every': 0}, 'val: adapt: guard: every must be at least 1, not 0'),
     ({'margin': 1.0}, 'val: adapt: guard: margin must be less than 1, not 1.0'),
     ({'margin': -0.1}, 'val: adapt: guard: margin must be at least 0, not -0.1'),

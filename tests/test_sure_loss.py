@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.losses.loss_util import local_mean
+from maxl_sr.losses.loss_util import local_mean, windows
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
-from maxl_sr.losses.sure_loss import SURELoss, windows
+from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
 
 

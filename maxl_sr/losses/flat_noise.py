@@ -113,6 +113,9 @@ class FlatNoise:
 
     def clean_copy(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return (the image `y`, reduced, restored and of the local brightness of x̂(y), the same enlarged again)."""
+        return net.once((FlatNoise, self.ratio), lambda: self._clean_copy(net, y))
+
+    def _clean_copy(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor]:
         restored = net.restored().detach().to(y.dtype)  # with its graph: the network keeps it for other callers
         with torch.no_grad():
             # Detached from a forward-mode derivative as well

@@ -29,3 +29,21 @@ def local_mean(image: Tensor, window: int) -> Tensor:
     for size in ((window, 1), (1, window)):
         image = F.avg_pool2d(image, size, 1, (size[0] // 2, size[1] // 2), count_include_pad=False)
     return image
+
+
+def check_window(value: object) -> None:
+    """Raise ``ValueError`` if `value` is no size of :func:`windows`."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f'window must be a non-negative integer, not {value!r}')
+
+
+def windows(image: Tensor, size: int) -> Tensor:
+    """Return every second window of `size` pixels, down and across, of ``(B, C, H, W)``, pushed together.
+
+    They are a quarter of the image; of one that is smaller than two windows, and with the size 0, it is all.
+    """
+    if size == 0 or min(image.shape[-2:]) < 2 * size:
+        return image
+    height, width = (side // (2 * size) for side in image.shape[-2:])
+    rows = image[..., :2 * size * height, :].unflatten(-2, (height, 2, size))[..., 0, :, :].flatten(-3, -2)
+    return rows[..., :2 * size * width].unflatten(-1, (width, 2, size))[..., 0, :].flatten(-2)

@@ -1,10 +1,11 @@
 """Noise transplant objective: restore a clean, smaller copy of the image that got noise of the image's flat parts."""
 
+import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.flat_noise import FlatNoise
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, check_window, windows
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
 from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
@@ -32,6 +33,8 @@ class NoiseTransplantLoss(nn.Module):
     Args:
         loss_weight: Factor.
         criterion: 'l1', 'l2' or 'charbonnier'.
+        window: The mean is over a quarter of t, every second window of so many pixels, down and across, pushed
+            together, which makes a step that much cheaper; 0: over all of t.
         ratio: How many times smaller t is; this and what follows as in :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
         block_size: Side of the blocks of noise, in pixels.
         share: Share of the blocks that count as flat, in (0, 1].
@@ -45,19 +48,25 @@ class NoiseTransplantLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, block_size: int = 16,
-                 share: float = 0.1, candidates: int = 8, flatness: float = 0.15, seed: int = 0) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', window: int = 0, ratio: int = 2,
+                 block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
+                 seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
-        self.loss_weight, self.criterion = loss_weight, criterion
+        check_window(window)
+        self.loss_weight, self.criterion, self.window = loss_weight, criterion, window
         self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
         """Return (features of t + n̂, t + n̂, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
         target, smooth = self.noise.clean_copy(net, y)
         copy, active = self.noise.transplant(y, smooth, target)
+        copy, target = windows(copy, self.window), windows(target, self.window)
         return net.forward_features(copy), copy, target, active
 
     def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from t + n̂ and t, each of the same mean."""
+        if mask is not None:
+            sides = [max(side // self.noise.ratio, 1) for side in mask.shape[-2:]]
+            mask = windows(F.interpolate(mask, sides, mode='bilinear', align_corners=False), self.window)
         return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion, centred=True)

@@ -5,21 +5,9 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.flat_noise import WINDOW, FlatNoise
-from maxl_sr.losses.loss_util import local_mean
+from maxl_sr.losses.loss_util import check_window, local_mean, windows
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
-
-
-def windows(image: Tensor, size: int) -> Tensor:
-    """Return every second window of `size` pixels, down and across, of ``(B, C, H, W)``, pushed together.
-
-    They are a quarter of the image; of one that is smaller than two windows, and with the size 0, it is all.
-    """
-    if size == 0 or min(image.shape[-2:]) < 2 * size:
-        return image
-    height, width = (side // (2 * size) for side in image.shape[-2:])
-    rows = image[..., :2 * size * height, :].unflatten(-2, (height, 2, size))[..., 0, :, :].flatten(-3, -2)
-    return rows[..., :2 * size * width].unflatten(-1, (width, 2, size))[..., 0, :].flatten(-2)
 
 
 @LOSS_REGISTRY.register()
@@ -59,8 +47,7 @@ class SURELoss(nn.Module):
         super().__init__()
         if not epsilon > 0:
             raise ValueError(f'epsilon must be greater than 0, not {epsilon!r}')
-        if type(window) is not int or window < 0:
-            raise ValueError(f'window must be a non-negative integer, not {window!r}')
+        check_window(window)
         self.loss_weight, self.epsilon, self.window = loss_weight, epsilon, window
         self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 

@@ -1,11 +1,13 @@
 """A multi-task network bound to given weights and one image."""
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 Weights = dict[str, Tensor]
+Value = TypeVar('Value')
 
 
 class _Method(nn.Module):
@@ -39,6 +41,13 @@ class BoundNet:
         self._features = features
         self._outputs: tuple[Tensor, Tensor] | None = None
         self._restored: Tensor | None = None
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return what `compute` returned for this `key`: what the objectives of an image have in common."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return cast(Value, self._kept[key])
 
     def _call(self, method: str, *args: Tensor) -> Any:
         if not self._weights:

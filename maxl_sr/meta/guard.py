@@ -10,12 +10,14 @@ class Guard:
     """Keeps the weights of the step at which another objective of the image is least.
 
     That objective estimates what the inner loop is for, the error against the clean image, for one
-    (:class:`~maxl_sr.losses.sure_loss.SURELoss`). Where no step lowers it by more than `margin`, relative to its value
-    at the trained weights, these stay.
+    (:class:`~maxl_sr.losses.sure_loss.SURELoss`). Weights are kept if they lower it by more than `margin`,
+    relative to its value at the trained weights, below its value at those kept so far: the trained ones to begin with.
 
     Args:
         task: The image with the objective of the test.
         margin: Least relative decrease, in [0, 1).
+        patience: After so many looks in a row that kept nothing, further steps are not worth their time; None: they
+            always are.
 
     Attributes:
         weights: The weights kept so far.
@@ -23,24 +25,28 @@ class Guard:
         decrease: The relative decrease of the objective at them.
 
     Raises:
-        ValueError: `margin` is out of range.
+        ValueError: `margin` or `patience` is out of range.
     """
 
-    def __init__(self, task: Task, margin: float) -> None:
+    def __init__(self, task: Task, margin: float, patience: int | None = None) -> None:
         if not 0 <= margin < 1:
             raise ValueError(f'margin must be at least 0 and less than 1, not {margin!r}')
-        self._task = task
-        self._start = self._value(task.weights)
-        self._least = self._start * (1 - margin)
+        if patience is not None and patience < 1:
+            raise ValueError(f'patience must be at least 1, not {patience!r}')
+        self._task, self._patience, self._in_vain = task, patience, 0
+        self._start = self._least = self._value(task.weights)
+        self._margin = margin * self._start
         self.weights, self.step, self.decrease = task.weights, 0, 0.0
 
     @no_grad()
     def _value(self, weights: Weights) -> Tensor:
         return self._task.objective(weights)
 
-    def look(self, step: int, weights: Weights) -> None:
-        """Take note of the adapted `weights` of a `step`, counted from 1."""
+    def look(self, step: int, weights: Weights) -> bool:
+        """Take note of the adapted `weights` of a `step`, counted from 1; return whether to go on."""
         value = self._value(weights)
-        if value < self._least:
-            self._least = value
+        self._in_vain += 1
+        if value < self._least - self._margin:
+            self._least, self._in_vain = value, 0
             self.weights, self.step, self.decrease = weights, step, float(1 - value / self._start)
+        return self._patience is None or self._in_vain < self._patience

@@ -35,7 +35,8 @@ class Task:
         y: Images ``(B, C, H, W)`` in [0, 1].
         mask: Mask ``(B, 1, H, W)`` of the objective, or None.
         params: 'heads' or 'all'.
-        same: A task of the same network, images and `params`, whose features of `y` are used.
+        bound: The network bound to `y`, where other tasks of the same images use it too: what they share is computed
+            once.
 
     Attributes:
         weights: The weights that adapt, as the network has them.
@@ -44,11 +45,11 @@ class Task:
     """
 
     def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,
-                 params: str = 'heads', same: 'Task | None' = None) -> None:
+                 params: str = 'heads', bound: BoundNet | None = None) -> None:
         self.weights = adaptable_weights(net, params)
         self._net, self._objective, self._params = net, objective, params
         if params == 'heads':
-            frozen = BoundNet(net, y, features=None if same is None else same._unpack(same.inputs)[2])
+            frozen = BoundNet(net, y) if bound is None else bound
             features = frozen.forward_features(y)
             prepared = objective.prepare(frozen, y)
             # Features that the objective uses as they are stay one tensor: its gradient is added up once

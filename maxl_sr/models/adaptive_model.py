@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
-from maxl_sr.meta import Guard, InnerRates, Task, adapt, adaptable_weights
+from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
@@ -311,28 +311,33 @@ class AdaptiveModel(SRModel):
         with evaluating(net, self.net_m):
             start = self._now()
             self.mask = None if self.net_m is None else self.net_m(self.lq)
-            task = Task(net, self.test_objective, self.lq, self.mask, opt.params)
+            bound = BoundNet(net, self.lq)
+            task = Task(net, self.test_objective, self.lq, self.mask, opt.params, bound)
             guard, every = None, 1
             if self.guard_opt is not None:
                 every = self.guard_opt.every
-                guard = Guard(Task(net, self.guard_objective, self.lq, None, opt.params, task), self.guard_opt.margin)
-            self.seconds = self._now() - start
-            self.before = task.restored(task.weights)
+                guard = Guard(Task(net, self.guard_objective, self.lq, None, opt.params, bound), self.guard_opt.margin,
+                              self.guard_opt.patience)
             self.after_step: list[np.ndarray] = []
-            start = self._now()
+            self.seconds = 0.0
             for step, (weights, _) in enumerate(adapt(task, opt.steps, self._test_rates(), opt.optimizer), start=1):
-                if guard is not None and (step % every == 0 or step == opt.steps):
-                    guard.look(step, weights)
+                go_on = step < opt.steps
+                if guard is not None and (step % every == 0 or not go_on):
+                    go_on = guard.look(step, weights) and go_on
+                if not go_on:
+                    break
                 # The pictures of the steps on the way are not a part of the method, nor of its time
-                if not self.is_train and step < opt.steps:
+                if not self.is_train:
                     self.seconds += self._now() - start
                     self.after_step.append(tensor2img([task.restored(weights)]))
                     start = self._now()
-            self.output = task.restored(weights if guard is None else guard.weights)
-            self.seconds += self._now() - start
             self.guard_step = None if guard is None else guard.step
+            kept = weights if guard is None else guard.weights
+            self.output = bound.restored() if self.guard_step == 0 else task.restored(kept)
+            self.seconds += self._now() - start
+            self.before = bound.restored()
             if not self.is_train:
-                last = self.output if guard is None or guard.step == opt.steps else task.restored(weights)
+                last = self.output if kept is weights else task.restored(weights)
                 self.after_step.append(tensor2img([last]))
 
     def _test_rates(self) -> float | Rates:
@@ -434,7 +439,8 @@ class AdaptiveModel(SRModel):
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
         path = osp.join(self.opt['path']['results_root'], f'{self._dataset_name}.csv')
         with open(f'{path}.partial', 'w', newline='') as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            # The longest: the guard may have stopped others after fewer steps, the rest of whose columns is empty
+            writer = csv.DictWriter(file, fieldnames=max((list(row) for row in rows), key=len))
             writer.writeheader()
             writer.writerows(rows)
         os.replace(f'{path}.partial', path)

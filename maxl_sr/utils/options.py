@@ -267,6 +267,7 @@ class GuardOptions:
 
     margin: float = field(default=0.05, metadata={'low': 0, 'below': 1})
     every: int = _count(1)
+    patience: int | None = field(default=None, metadata={'low': 1})
     aux_opt: dict[str, Any] = field(default_factory=lambda: {'type': 'SURELoss', 'window': 64})
 
 
