@@ -40,8 +40,8 @@ def check_window(value: object) -> None:
 def windows(image: Tensor, size: int) -> Tensor:
     """Return every second window of `size` pixels, down and across, of ``(B, C, H, W)``, pushed together.
 
-    They are a quarter of the image, or less by a rest at the right and below. An image that is smaller than four windows
-    is left as it is, and so is any for the size 0.
+    They are a quarter of the image, or less by a rest at the right and below. An image that is smaller than four
+    windows is left as it is, and so is any for the size 0.
     """
     if size == 0 or min(image.shape[-2:]) < 4 * size:
         return image

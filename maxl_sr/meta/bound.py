@@ -6,7 +6,8 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 from torch.func import functional_call
 
-Weights = dict[str, Tensor]
+from maxl_sr.meta.tiled import Tiling, Weights, tiled
+
 Value = TypeVar('Value')
 
 
@@ -31,14 +32,17 @@ class BoundNet:
         y: Image ``(B, C, H, W)``.
         weights: Replaced weights by parameter name; None replaces nothing.
         features: The features of `y`, where they are known already.
+        tiling: How larger images are computed, tile by tile; their features are not kept, and the image itself stands
+            for them.
     """
 
     def __init__(self, net: nn.Module, y: Tensor, weights: Weights | None = None,
-                 features: Tensor | None = None) -> None:
+                 features: Tensor | None = None, tiling: Tiling | None = None) -> None:
         self._net = net
         self._weights = {f'net.{name}': weight for name, weight in (weights or {}).items()}
         self._y = y
         self._features = features
+        self._tiling = tiling
         self._outputs: tuple[Tensor, Tensor] | None = None
         self._restored: Tensor | None = None
         self._kept: dict[Hashable, Any] = {}
@@ -49,25 +53,42 @@ class BoundNet:
             self._kept[key] = compute()
         return cast(Value, self._kept[key])
 
-    def _call(self, method: str, *args: Tensor) -> Any:
-        if not self._weights:
+    def _call(self, weights: Weights, method: str, *args: Tensor) -> Any:
+        if not weights:
             return getattr(self._net, method)(*args)
-        return functional_call(_Method(self._net, method), self._weights, args)
+        return functional_call(_Method(self._net, method), weights, args)
+
+    def _splits(self, x: Tensor) -> bool:
+        return self._tiling is not None and self._tiling.splits(x)
+
+    def _outputs_of(self, method: str, features: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        def outputs(weights: Weights, features: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+            returned = self._call(weights, method, features, x)
+            return returned if isinstance(returned, tuple) else (returned, )
+
+        if self._tiling is None or features is not x or not self._splits(x):
+            return outputs(self._weights, features, x)
+        return tiled(lambda weights, part: outputs(weights, self._call(weights, 'forward_features', part), part),
+                     self._weights, x, self._tiling)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the features of the image `x` ``(B, C, H, W)``."""
+        if self._splits(x):
+            return x
         if x is not self._y:
-            return self._call('forward_features', x)
+            return self._call(self._weights, 'forward_features', x)
         if self._features is None:
-            self._features = self._call('forward_features', x)
+            self._features = self._call(self._weights, 'forward_features', x)
         return self._features
 
     def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (restored image, reconstruction of `x`), both ``(B, C, H, W)``."""
         if x is not self._y or features is not self._features:
-            return self._call('forward_heads', features, x)
+            restored, reconstruction = self._outputs_of('forward_heads', features, x)
+            return restored, reconstruction
         if self._outputs is None:
-            self._outputs = self._call('forward_heads', features, x)
+            restored, reconstruction = self._outputs_of('forward_heads', features, x)
+            self._outputs = restored, reconstruction
         return self._outputs
 
     def __call__(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,14 +97,14 @@ class BoundNet:
 
     def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
         """Return the restored image of `x` ``(B, C, H, W)`` alone, without the auxiliary head."""
-        return self._call('forward_primary', features, x)
+        return self._outputs_of('forward_primary', features, x)[0]
 
     def restored(self, x: Tensor | None = None) -> Tensor:
         """Return the restored image ``(B, C, sH, sW)`` of the image `x` ``(B, C, H, W)``, or of `y`."""
         if x is not None and x is not self._y:
-            return self._call('forward_primary', self.forward_features(x), x)
+            return self.forward_primary(self.forward_features(x), x)
         if self._outputs is not None:
             return self._outputs[0]
         if self._restored is None:
-            self._restored = self._call('forward_primary', self.forward_features(self._y), self._y)
+            self._restored = self.forward_primary(self.forward_features(self._y), self._y)
         return self._restored

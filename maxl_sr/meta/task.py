@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.tiled import Tiling
 
 HEADS = ('primary_head.', 'aux_head.')
 Inputs = tuple[Tensor | None, ...]
@@ -37,6 +38,8 @@ class Task:
         params: 'heads' or 'all'.
         bound: The network bound to `y`, where other tasks of the same images use it too: what they share is computed
             once.
+        tiling: How images that are larger than a tile are computed, see :class:`~maxl_sr.meta.bound.BoundNet`; for
+            the test alone.
 
     Attributes:
         weights: The weights that adapt, as the network has them.
@@ -45,11 +48,11 @@ class Task:
     """
 
     def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,
-                 params: str = 'heads', bound: BoundNet | None = None) -> None:
+                 params: str = 'heads', bound: BoundNet | None = None, tiling: Tiling | None = None) -> None:
         self.weights = adaptable_weights(net, params)
-        self._net, self._objective, self._params = net, objective, params
+        self._net, self._objective, self._params, self._tiling = net, objective, params, tiling
         if params == 'heads':
-            frozen = BoundNet(net, y) if bound is None else bound
+            frozen = BoundNet(net, y, tiling=tiling) if bound is None else bound
             features = frozen.forward_features(y)
             prepared = objective.prepare(frozen, y)
             # Features that the objective uses as they are stay one tensor: its gradient is added up once
@@ -61,7 +64,7 @@ class Task:
     def loss(self, weights: Weights, inputs: Inputs) -> Tensor:
         """Return the scalar objective at `weights`, with `inputs` in place of the task's own."""
         mask, y, features, prepared = self._unpack(inputs)
-        net = BoundNet(self._net, y, weights, features)
+        net = BoundNet(self._net, y, weights, features, self._tiling)
         if self._params == 'all':
             prepared = self._objective.prepare(net, y)
         return self._objective.loss(net, prepared, mask)
@@ -73,7 +76,7 @@ class Task:
     def restored(self, weights: Weights, inputs: Inputs | None = None) -> Tensor:
         """Return the restored images ``(B, C, H, W)`` at `weights`."""
         _, y, features, _ = self._unpack(self.inputs if inputs is None else inputs)
-        return BoundNet(self._net, y, weights, features).restored()
+        return BoundNet(self._net, y, weights, features, self._tiling).restored()
 
     def _unpack(self, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor | None, tuple[Tensor, ...]]:
         mask, y, *rest = inputs

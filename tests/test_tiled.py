@@ -1,0 +1,68 @@
+"""Tile by tile: the same restored image and the same adapted weights as in one piece."""
+
+import pytest
+import torch
+
+from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
+from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
+from maxl_sr.losses.sure_loss import SURELoss
+from maxl_sr.meta import BoundNet, Task, Tiling, adapt
+
+HALO = 40  # of two levels with one block: 20 pixels and what the bilinear steps read
+
+
+def make(arch=MultiTaskNet, scale=1):
+    torch.manual_seed(0)
+    return arch(num_feat=4, feat_step=2, num_block=1, num_level=2, scale=scale).double().requires_grad_(False)
+
+
+def test_tiles_cover_the_image_once_and_begin_on_the_grid():
+    x, seen = torch.zeros(1, 1, 100, 260), torch.zeros(100, 260)
+    for tile in Tiling(96, 16).tiles(x):
+        seen[tile.own] += 1
+        assert all(part.start % 16 == 0 for part in tile.read)
+        part = torch.arange(100 * 260).view(100, 260)[tile.read]
+        assert torch.equal(part[tile.inner()], torch.arange(100 * 260).view(100, 260)[tile.own])
+    assert torch.equal(seen, torch.ones(100, 260))
+
+
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+@pytest.mark.parametrize('scale', [1, 2])
+def test_outputs_are_those_of_the_whole(arch, scale):
+    net, x = make(arch, scale), torch.rand(2, 3, 100, 136, dtype=torch.float64)
+    bound = BoundNet(net, x, tiling=Tiling(48, HALO))
+    features = bound.forward_features(x)
+    assert features is x
+    for ours, whole in zip(bound.forward_heads(features, x), net.forward_heads(net.forward_features(x), x)):
+        torch.testing.assert_close(ours, whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(BoundNet(net, x, tiling=Tiling(48, HALO)).restored(), net(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(),
+                                       NoiseTransplantLoss(flatness=float('inf')), SURELoss(flatness=float('inf'))])
+@pytest.mark.parametrize('params', ['heads', 'all'])
+@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+def test_adapted_weights_are_those_of_the_whole(objective, params, optimizer):
+    net, y = make(), torch.rand(1, 3, 140, 100, dtype=torch.float64)
+    mask = torch.rand(1, 1, 140, 100, dtype=torch.float64)
+    whole, parts = (Task(net, objective, y, mask, params, tiling=tiling) for tiling in (None, Tiling(32, HALO)))
+    for (expected, loss), (weights, same) in zip(*(adapt(task, 3, 1e-3, optimizer) for task in (whole, parts))):
+        assert same.item() == pytest.approx(loss.item(), rel=1e-10)
+        for name, weight in weights.items():
+            torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-10)
+    torch.testing.assert_close(parts.restored(weights), whole.restored(expected), rtol=0, atol=1e-9)
+
+
+def test_memory_is_that_of_a_tile():
+    """No layer sees more pixels of a large image than of a small one."""
+    net, most, sizes = make().float(), [], []
+    for module in net.modules():
+        module.register_forward_hook(lambda module, images, output: sizes.append(images[0].numel()))
+    for height in (512, 1024):
+        task = Task(net, MaskedReconstructionLoss(), torch.rand(1, 3, height, 256), None, tiling=Tiling(128, HALO))
+        task.restored(list(adapt(task, 1, 1e-3))[-1][0])
+        most.append(max(sizes))
+        sizes.clear()
+    assert most[0] == most[1]
