@@ -51,8 +51,9 @@ def test_the_best_step_is_kept_if_it_is_good_enough(values, margin, step, decrea
 def test_it_stops_after_so_many_looks_in_vain(patience, going_on):
     guard = Guard(Scripted(1.0, 0.8, 0.9, 0.7, 0.9, 0.69), 0.05, patience)
     assert [guard.look(step, {}) for step in range(1, len(going_on) + 1)] == going_on
-    with pytest.raises(ValueError, match='patience must be at least 1, not 0'):
-        Guard(Scripted(1.0), 0.05, 0)
+    for arguments, name in (((0.05, 0), 'patience'), ((0.05, None, 0), 'every')):
+        with pytest.raises(ValueError, match=f'{name} must be at least 1, not 0'):
+            Guard(Scripted(1.0), *arguments)
 
 
 @pytest.mark.parametrize('margin', [-0.1, 1.0, float('nan')])

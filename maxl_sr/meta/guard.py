@@ -1,5 +1,7 @@
 """Whether, and how far, to adapt to an image: decided without ground truth."""
 
+from collections.abc import Iterable, Iterator
+
 from torch import Tensor, no_grad
 
 from maxl_sr.meta.bound import Weights
@@ -18,6 +20,7 @@ class Guard:
         margin: Least relative decrease, in [0, 1).
         patience: After so many looks in a row that kept nothing, further steps are not worth their time; None: they
             always are.
+        every: How many steps lie between two looks; the last step is looked at in any case.
 
     Attributes:
         weights: The weights kept so far.
@@ -25,15 +28,17 @@ class Guard:
         decrease: The relative decrease of the objective at them.
 
     Raises:
-        ValueError: `margin` or `patience` is out of range.
+        ValueError: `margin`, `patience` or `every` is out of range.
     """
 
-    def __init__(self, task: Task, margin: float, patience: int | None = None) -> None:
+    def __init__(self, task: Task, margin: float, patience: int | None = None, every: int = 1) -> None:
         if not 0 <= margin < 1:
             raise ValueError(f'margin must be at least 0 and less than 1, not {margin!r}')
         if patience is not None and patience < 1:
             raise ValueError(f'patience must be at least 1, not {patience!r}')
-        self._task, self._patience, self._in_vain = task, patience, 0
+        if every < 1:
+            raise ValueError(f'every must be at least 1, not {every!r}')
+        self._task, self._patience, self._every, self._in_vain = task, patience, every, 0
         self._start = self._least = self._value(task.weights)
         self._margin = margin * self._start
         self.weights, self.step, self.decrease = task.weights, 0, 0.0
@@ -50,3 +55,12 @@ class Guard:
             self._least, self._in_vain = value, 0
             self.weights, self.step, self.decrease = weights, step, float(1 - value / self._start)
         return self._patience is None or self._in_vain < self._patience
+
+    def watch(self, adapting: Iterable[tuple[Weights, Tensor]], steps: int) -> Iterator[tuple[Weights, Tensor]]:
+        """Yield what :func:`~maxl_sr.meta.adapt.adapt` yields, as long as it is worth it, looking at the weights."""
+        for step, (weights, loss) in enumerate(adapting, start=1):
+            due = step % self._every == 0 or step == steps
+            go_on = not due or self.look(step, weights)
+            yield weights, loss
+            if not go_on:
+                return

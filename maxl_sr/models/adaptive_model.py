@@ -313,32 +313,25 @@ class AdaptiveModel(SRModel):
             self.mask = None if self.net_m is None else self.net_m(self.lq)
             bound = BoundNet(net, self.lq)
             task = Task(net, self.test_objective, self.lq, self.mask, opt.params, bound)
-            guard, every = None, 1
+            adapting = adapt(task, opt.steps, self._test_rates(), opt.optimizer)
+            guard = None
             if self.guard_opt is not None:
-                every = self.guard_opt.every
-                guard = Guard(Task(net, self.guard_objective, self.lq, None, opt.params, bound), self.guard_opt.margin,
-                              self.guard_opt.patience)
+                judge = Task(net, self.guard_objective, self.lq, None, opt.params, bound)
+                guard = Guard(judge, self.guard_opt.margin, self.guard_opt.patience, self.guard_opt.every)
+                adapting = guard.watch(adapting, opt.steps)
             self.after_step: list[np.ndarray] = []
-            self.seconds = 0.0
-            for step, (weights, _) in enumerate(adapt(task, opt.steps, self._test_rates(), opt.optimizer), start=1):
-                go_on = step < opt.steps
-                if guard is not None and (step % every == 0 or not go_on):
-                    go_on = guard.look(step, weights) and go_on
-                if not go_on:
-                    break
-                # The pictures of the steps on the way are not a part of the method, nor of its time
+            pictures = 0.0  # of the steps, which are no part of the method, nor of its time
+            for weights, _ in adapting:
                 if not self.is_train:
-                    self.seconds += self._now() - start
+                    began = self._now()
                     self.after_step.append(tensor2img([task.restored(weights)]))
-                    start = self._now()
-            self.guard_step = None if guard is None else guard.step
-            kept = weights if guard is None else guard.weights
-            self.output = bound.restored() if self.guard_step == 0 else task.restored(kept)
-            self.seconds += self._now() - start
+                    pictures += self._now() - began
+            self.guard_step = None
+            if guard is not None:
+                weights, self.guard_step = guard.weights, guard.step
+            self.output = bound.restored() if self.guard_step == 0 else task.restored(weights)
+            self.seconds = self._now() - start - pictures
             self.before = bound.restored()
-            if not self.is_train:
-                last = self.output if kept is weights else task.restored(weights)
-                self.after_step.append(tensor2img([last]))
 
     def _test_rates(self) -> float | Rates:
         assert self.adapt_opt is not None
