@@ -5,7 +5,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -14,44 +13,7 @@ import yaml
 
 from maxl_sr.errors import UserError
 from maxl_sr.preflight import preflight
-
-
-def option_folder() -> Path:
-    """Return the folder of the option files that come with the package."""
-    package = Path(__file__).resolve().parent
-    installed = package / 'options'
-    return installed if installed.is_dir() else package.parent / 'options'
-
-
-def find_option_file(name: str) -> str:
-    """Return `name` if it is a file, else the option file of the package of that name (``options/`` may lead it).
-
-    Raises:
-        UserError: There is neither; the message lists the package's files.
-    """
-    if os.path.isfile(name):
-        return name
-    folder = option_folder()
-    packaged = folder / name.removeprefix('options/')
-    if packaged.is_file():
-        return str(packaged)
-    known = ', '.join(sorted(f'options/{path.relative_to(folder).as_posix()}' for path in folder.rglob('*.yml')))
-    raise UserError(f'-opt: there is no file {name}; the package brings {known}')
-
-
-def find_weights(name: str) -> str:
-    """Return the path of the package's weights of that name, ``weights/NAME.pth``, or `name` itself if it is a file.
-
-    Raises:
-        UserError: It is neither, but begins with ``weights/``; the message lists what there is.
-    """
-    folder = Path(__file__).resolve().parent / 'weights'
-    packaged = {f'weights/{path.name}': path for path in sorted(folder.glob('*.pth'))}
-    if os.path.isfile(name) or not name.startswith('weights/'):
-        return name
-    if name not in packaged:
-        raise UserError(f'path: there are no weights {name}; the package brings {", ".join(packaged)}')
-    return str(packaged[name])
+from maxl_sr.utils.packaged import find_option_file, find_weights
 
 
 def _check_file(path: str) -> None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from maxl_sr.cli import option_folder
+from maxl_sr.utils.packaged import option_folder
 
 OUT = Path('demo_output').resolve()
 TRAIN = ('astronaut', 'rocket', 'stereo_motorcycle', 'immunohistochemistry', 'hubble_deep_field')

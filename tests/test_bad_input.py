@@ -16,6 +16,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from conftest import test_options, train_options
 
 from maxl_sr import cli
+from maxl_sr.utils import packaged
 
 GONE = object()
 
@@ -89,7 +90,7 @@ def test_option_file_missing(refused):
 
 def test_packaged_option_file_is_found_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert yaml.safe_load(Path(cli.find_option_file('options/cpu/stage1_maxl.yml')).read_text())['model_type'] == \
+    assert yaml.safe_load(Path(packaged.find_option_file('options/cpu/stage1_maxl.yml')).read_text())['model_type'] == \
         'MAXLModel'
 
 

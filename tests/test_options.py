@@ -8,8 +8,8 @@ import torch
 import yaml
 from basicsr.archs import build_network
 
-from maxl_sr.cli import find_option_file, find_weights, option_folder
 from maxl_sr.errors import UserError
+from maxl_sr.utils.packaged import find_option_file, find_weights, option_folder
 
 FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
 ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'network_m',

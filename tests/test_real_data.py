@@ -7,7 +7,7 @@ import yaml
 from basicsr.metrics import calculate_metric
 
 from maxl_sr import prepare
-from maxl_sr.cli import find_option_file
+from maxl_sr.utils.packaged import find_option_file
 
 
 def input_psnr(folder):

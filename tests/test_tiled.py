@@ -10,8 +10,6 @@ from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Task, Tiling, adapt
 
-HALO = 40  # of two levels with one block: 20 pixels and what the bilinear steps read
-
 
 def make(arch=MultiTaskNet, scale=1):
     torch.manual_seed(0)
@@ -32,12 +30,30 @@ def test_tiles_cover_the_image_once_and_begin_on_the_grid():
 @pytest.mark.parametrize('scale', [1, 2])
 def test_outputs_are_those_of_the_whole(arch, scale):
     net, x = make(arch, scale), torch.rand(2, 3, 100, 136, dtype=torch.float64)
-    bound = BoundNet(net, x, tiling=Tiling(48, HALO))
+    bound = BoundNet(net, x, tiling=Tiling(48, net.halo))
     features = bound.forward_features(x)
     assert features is x
     for ours, whole in zip(bound.forward_heads(features, x), net.forward_heads(net.forward_features(x), x)):
         torch.testing.assert_close(ours, whole, rtol=0, atol=1e-12)
-    torch.testing.assert_close(BoundNet(net, x, tiling=Tiling(48, HALO)).restored(), net(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(BoundNet(net, x, tiling=Tiling(48, net.halo)).restored(), net(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('arguments', [{}, {'num_level': 2, 'num_block': 1}, {'num_level': 4, 'num_block': 1},
+                                       {'num_level': 1, 'num_primary_block': 3}, {'scale': 3, 'num_aux_block': 2}])
+@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+def test_the_halo_covers_the_receptive_field_and_hardly_more(arch, arguments):
+    torch.manual_seed(0)
+    net = arch(num_feat=4, feat_step=0, **arguments).double()
+    side = 4 * net.halo // net.multiple * net.multiple
+    x = torch.rand(1, 3, 8, side, dtype=torch.float64, requires_grad=True)
+    for output in net.forward_heads(net.forward_features(x), x):
+        middle = output.shape[-1] // 2
+        outputs = output[..., middle:middle + output.shape[-1] // side * net.multiple]  # the own pixels of a small tile
+        seen = torch.autograd.grad(outputs.sum(), x, retain_graph=True)[0].abs().sum((0, 1, 2)).nonzero()
+        reach = max(side // 2 - seen.min().item(), seen.max().item() - (side // 2 + net.multiple - 1))
+        assert reach <= net.halo
+    if arch is MultiTaskNet:  # its last output depends on all of it
+        assert reach > 0.7 * net.halo
 
 
 @pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(),
@@ -47,7 +63,7 @@ def test_outputs_are_those_of_the_whole(arch, scale):
 def test_adapted_weights_are_those_of_the_whole(objective, params, optimizer):
     net, y = make(), torch.rand(1, 3, 140, 100, dtype=torch.float64)
     mask = torch.rand(1, 1, 140, 100, dtype=torch.float64)
-    whole, parts = (Task(net, objective, y, mask, params, tiling=tiling) for tiling in (None, Tiling(32, HALO)))
+    whole, parts = (Task(net, objective, y, mask, params, tiling=tiling) for tiling in (None, Tiling(32, net.halo)))
     for (expected, loss), (weights, same) in zip(*(adapt(task, 3, 1e-3, optimizer) for task in (whole, parts))):
         assert same.item() == pytest.approx(loss.item(), rel=1e-10)
         for name, weight in weights.items():
@@ -61,7 +77,7 @@ def test_memory_is_that_of_a_tile():
     for module in net.modules():
         module.register_forward_hook(lambda module, images, output: sizes.append(images[0].numel()))
     for height in (512, 1024):
-        task = Task(net, MaskedReconstructionLoss(), torch.rand(1, 3, height, 256), None, tiling=Tiling(128, HALO))
+        task = Task(net, MaskedReconstructionLoss(), torch.rand(1, 3, height, 256), None, tiling=Tiling(128, net.halo))
         task.restored(list(adapt(task, 1, 1e-3))[-1][0])
         most.append(max(sizes))
         sizes.clear()

@@ -92,6 +92,11 @@ class MultiTaskNet(nn.Module):
         num_primary_block: Residual blocks of the primary head.
         num_aux_block: Residual blocks of the auxiliary head.
 
+    Attributes:
+        multiple: What the sides of an image are halved down by; images whose sides are multiples of it can be computed
+            in tiles that begin at multiples of it.
+        halo: How many pixels beyond a tile its outputs depend on, rounded up to a multiple of that.
+
     Raises:
         ValueError: An argument is outside of its range.
     """
@@ -110,9 +115,17 @@ class MultiTaskNet(nn.Module):
         if type(scale) is not int or scale not in SCALES:
             raise ValueError(f'scale must be one of {", ".join(map(str, SCALES))}, not {scale!r}')
         self.scale = scale
+        self.multiple = 2 ** (num_level - 1)
+        self.halo = self._reach(num_block, num_level, num_primary_block + num_aux_block)
         self.body = UNetBody(num_in_ch, num_feat, feat_step, num_block, num_level)
         self.primary_head = Head(num_feat, num_out_ch, num_primary_block, scale)
         self.aux_head = self._make_aux_head(num_in_ch, num_out_ch, num_feat, num_aux_block)
+
+    def _reach(self, num_block: int, num_level: int, num_head_block: int) -> int:
+        convolutions = 1 + 2 + 1 + 2 * num_head_block  # outside of the levels; both heads, one after the other
+        levels = sum(4 * num_block * 2 ** level for level in range(num_level))
+        resized = sum(3 * 2 ** level for level in range(num_level - 1))  # a pixel down, two up
+        return -(-(convolutions + levels + resized) // self.multiple) * self.multiple
 
     def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
         return cascaded_head(num_in_ch, num_out_ch, num_feat, num_block, self.scale)
