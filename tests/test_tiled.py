@@ -16,9 +16,13 @@ def make(arch=MultiTaskNet, scale=1):
     return arch(num_feat=4, feat_step=2, num_block=1, num_level=2, scale=scale).double().requires_grad_(False)
 
 
+def tiling(net, size):
+    return Tiling(size, net.halo, net.multiple)
+
+
 def test_tiles_cover_the_image_once_and_begin_on_the_grid():
-    x, seen = torch.zeros(1, 1, 100, 260), torch.zeros(100, 260)
-    for tile in Tiling(96, 16).tiles(x):
+    seen = torch.zeros(100, 260)
+    for tile in Tiling(96, 16).tiles((100, 260)):
         seen[tile.own] += 1
         assert all(part.start % 16 == 0 for part in tile.read)
         part = torch.arange(100 * 260).view(100, 260)[tile.read]
@@ -30,12 +34,12 @@ def test_tiles_cover_the_image_once_and_begin_on_the_grid():
 @pytest.mark.parametrize('scale', [1, 2])
 def test_outputs_are_those_of_the_whole(arch, scale):
     net, x = make(arch, scale), torch.rand(2, 3, 100, 136, dtype=torch.float64)
-    bound = BoundNet(net, x, tiling=Tiling(48, net.halo))
+    bound = BoundNet(net, x, tiling=tiling(net, 48))
     features = bound.forward_features(x)
     assert features is x
     for ours, whole in zip(bound.forward_heads(features, x), net.forward_heads(net.forward_features(x), x)):
         torch.testing.assert_close(ours, whole, rtol=0, atol=1e-12)
-    torch.testing.assert_close(BoundNet(net, x, tiling=Tiling(48, net.halo)).restored(), net(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(BoundNet(net, x, tiling=tiling(net, 48)).restored(), net(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize('arguments', [{}, {'num_level': 2, 'num_block': 1}, {'num_level': 4, 'num_block': 1},
@@ -63,12 +67,18 @@ def test_the_halo_covers_the_receptive_field_and_hardly_more(arch, arguments):
 def test_adapted_weights_are_those_of_the_whole(objective, params, optimizer):
     net, y = make(), torch.rand(1, 3, 140, 100, dtype=torch.float64)
     mask = torch.rand(1, 1, 140, 100, dtype=torch.float64)
-    whole, parts = (Task(net, objective, y, mask, params, tiling=tiling) for tiling in (None, Tiling(32, net.halo)))
+    whole, parts = (Task(net, objective, y, mask, params, tiling=parts) for parts in (None, tiling(net, 32)))
     for (expected, loss), (weights, same) in zip(*(adapt(task, 3, 1e-3, optimizer) for task in (whole, parts))):
         assert same.item() == pytest.approx(loss.item(), rel=1e-10)
         for name, weight in weights.items():
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-10)
     torch.testing.assert_close(parts.restored(weights), whole.restored(expected), rtol=0, atol=1e-9)
+
+
+def test_images_that_cannot_be_split_alike_are_not_split():
+    net, x = make(), torch.rand(1, 3, 101, 64, dtype=torch.float64)
+    bound = BoundNet(net, x, tiling=tiling(net, 32))
+    assert bound.forward_features(x) is not x and torch.equal(bound.restored(), net(x))
 
 
 def test_memory_is_that_of_a_tile():
@@ -77,7 +87,7 @@ def test_memory_is_that_of_a_tile():
     for module in net.modules():
         module.register_forward_hook(lambda module, images, output: sizes.append(images[0].numel()))
     for height in (512, 1024):
-        task = Task(net, MaskedReconstructionLoss(), torch.rand(1, 3, height, 256), None, tiling=Tiling(128, net.halo))
+        task = Task(net, MaskedReconstructionLoss(), torch.rand(1, 3, height, 256), None, tiling=tiling(net, 128))
         task.restored(list(adapt(task, 1, 1e-3))[-1][0])
         most.append(max(sizes))
         sizes.clear()

@@ -1,6 +1,6 @@
 """Networks on images of any size in the memory of a tile: the same outputs, the same gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,7 +14,8 @@ Run = Callable[[Weights, Tensor], tuple[Tensor, ...]]  # at given weights, the o
 Slices = tuple[slice, slice]  # of height and width
 
 
-def _scaled(part: Slices, scale: int) -> Slices:
+def scaled(part: Slices, scale: int) -> Slices:
+    """Return a part of an image in the same image enlarged."""
     height, width = (slice(scale * side.start, scale * side.stop) for side in part)
     return height, width
 
@@ -36,20 +37,21 @@ class Tile:
 class Tiling:
     """Squares of `size` pixels, each read with a margin of `halo` pixels that covers the network's receptive field.
 
-    Both must be multiples of what the network reduces an image by, and so must be the sides of the image: a tile is
-    then reduced as the whole is.
+    Both must be multiples of `multiple`, what the network halves an image down by. Only images whose sides are
+    multiples of it too are split: a tile is then halved as the whole is.
     """
 
     size: int
     halo: int
+    multiple: int = 1
 
     def splits(self, x: Tensor) -> bool:
         """Return whether ``(B, C, H, W)`` is more than one tile."""
-        return max(x.shape[-2:]) > self.size
-
-    def tiles(self, x: Tensor) -> Iterator[Tile]:
-        """Yield the tiles of ``(B, C, H, W)``, row by row."""
         sides = x.shape[-2:]
+        return max(sides) > self.size and not any(side % self.multiple for side in sides)
+
+    def tiles(self, sides: Sequence[int]) -> Iterator[Tile]:
+        """Yield the tiles of an image of these `sides`, height and width, row by row."""
         for corner in product(*(range(0, side, self.size) for side in sides)):
             own = [slice(start, min(start + self.size, side)) for start, side in zip(corner, sides)]
             read = [slice(max(part.start - self.halo, 0), min(part.stop + self.halo, side))
@@ -62,17 +64,17 @@ def _of_tile(run: Run, weights: Weights, x: Tensor, tile: Tile) -> Iterator[tupl
     part = x[(..., *tile.read)]
     for output in run(weights, part):
         scale = output.shape[-1] // part.shape[-1]
-        yield output[(..., *_scaled(tile.inner(), scale))], scale
+        yield output[(..., *scaled(tile.inner(), scale))], scale
 
 
 @torch.no_grad()
 def _join(run: Run, weights: Weights, x: Tensor, tiling: Tiling) -> tuple[Tensor, ...]:
     outputs: list[Tensor] = []
-    for tile in tiling.tiles(x):
+    for tile in tiling.tiles(x.shape[-2:]):
         for i, (part, scale) in enumerate(_of_tile(run, weights, x, tile)):
             if i == len(outputs):
                 outputs.append(part.new_empty(*part.shape[:2], *(scale * side for side in x.shape[-2:])))
-            outputs[i][(..., *_scaled(tile.own, scale))] = part
+            outputs[i][(..., *scaled(tile.own, scale))] = part
     return tuple(outputs)
 
 
@@ -91,10 +93,10 @@ class _Tiled(torch.autograd.Function):
         x, *weights = ctx.saved_tensors
         leaves = {name: weight.detach().requires_grad_() for name, weight in zip(ctx.names, weights)}
         total = [torch.zeros_like(weight) for weight in weights]
-        for tile in ctx.tiling.tiles(x):
+        for tile in ctx.tiling.tiles(x.shape[-2:]):
             with torch.enable_grad():
                 outputs, scales = zip(*_of_tile(ctx.run, leaves, x, tile))
-            upstream = [gradient[(..., *_scaled(tile.own, scale))] for gradient, scale in zip(gradients, scales)]
+            upstream = [gradient[(..., *scaled(tile.own, scale))] for gradient, scale in zip(gradients, scales)]
             for added, part in zip(total, torch.autograd.grad(outputs, list(leaves.values()), upstream,
                                                               allow_unused=True, materialize_grads=True)):
                 added += part

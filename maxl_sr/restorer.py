@@ -1,0 +1,300 @@
+"""Restore photographs with the weights that come with the package, or with your own."""
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from basicsr.archs import build_network
+from torch import Tensor, nn
+
+from maxl_sr.errors import UserError
+from maxl_sr.meta import BoundNet, Guard, Task, Tiling, adapt
+from maxl_sr.meta.bound import Weights
+from maxl_sr.meta.tiled import scaled
+from maxl_sr.models.adaptive_model import DEFAULT_LR, guard_options, saved_rates
+from maxl_sr.photo import Photo
+from maxl_sr.preflight import load_checkpoint
+from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
+from maxl_sr.utils.options import Adapt, GuardOptions, build_checked, parse
+from maxl_sr.utils.packaged import find_option_file, find_weights
+
+PRESETS = {'fast': 'denoise/test_fast.yml', 'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml',
+           'sr_blind_x2': 'sr/test_blind_x2.yml', 'deblur_motion': 'deblur/test_motion.yml',
+           'deblur_gopro': 'deblur/test_gopro.yml'}
+SAMPLE = 2 ** 21  # pixels of an image that are adapted to
+WINDOW = 256  # side of the windows that they are taken from
+GRID = 16  # at which these begin: the blocks of JPEG stay whole
+TILE = 1024  # largest side of a tile
+LEAST_TILE = 64
+COPIES = 10  # of the features of a tile that are in memory at a time, at full resolution
+SHARE = 0.5  # of the free memory
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored image and how it came about.
+
+    Attributes:
+        image: The restored image, of the kind of the input.
+        steps: After how many steps the weights were kept; 0: those that were trained.
+        losses: The objective before every step that was taken.
+        seconds: Time that it took.
+    """
+
+    image: np.ndarray
+    steps: int
+    losses: list[float]
+    seconds: float
+
+
+def sample(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Return at most about `count` pixels of ``(H, W, C)``: windows, evenly spread, pushed together; or all."""
+    sides = pixels.shape[:2]
+    if sides[0] * sides[1] <= count:
+        return pixels
+    window = [min(WINDOW, side) for side in sides]
+    number = max(count // (window[0] * window[1]), 1)
+    rows = min(max(round((number * sides[0] / sides[1]) ** 0.5), 1), sides[0] // window[0])
+    columns = min(max(number // rows, 1), sides[1] // window[1])
+    tops, lefts = (np.linspace(0, side - size, n).astype(int) // GRID * GRID
+                   for side, size, n in zip(sides, window, (rows, columns)))
+    return np.concatenate([np.concatenate([pixels[top:top + window[0], left:left + window[1]] for left in lefts], 1)
+                           for top in tops])
+
+
+def _largest(dtype: np.dtype) -> int:
+    return int(np.iinfo(dtype).max) if dtype.kind == 'u' else 1
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    """Return an image as ``(H, W, C)``, refusing what is none."""
+    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] not in (1, 3) or image.size == 0:
+        raise ValueError(f'an image must be of shape (H, W), (H, W, 1) or (H, W, 3), not {image.shape}')
+    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != 'f':
+        raise ValueError(f'an image must be of uint8, uint16 or floating point, not {image.dtype}')
+    if image.dtype.kind == 'f' and not (image.min() >= 0 and image.max() <= 1):  # NaN is neither
+        raise ValueError(f'a floating point image must be in [0, 1], not {image.min()} … {image.max()}')
+    return image.reshape(*image.shape[:2], -1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or 'not enough memory' in str(error)
+
+
+class Restorer:
+    """Restores images with one network, adapting it to each of them.
+
+    The weights of an image are its own: a restorer can be used by several threads at a time.
+
+    Args:
+        net: A multi-task network, trained; it is not changed.
+        options: How to adapt, as in the section ``val: adapt`` of an option file; None: not at all.
+        device: 'auto' (a GPU where there is one), or a device of torch.
+        rates: Learned inner rates of every step by weight, where `options` give no rate.
+
+    Raises:
+        ValueError: `device` is unknown.
+    """
+
+    def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
+                 rates: Any = None) -> None:
+        try:
+            self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
+                                       else 'cpu' if device == 'auto' else device)
+        except RuntimeError as error:
+            raise ValueError(f'device {device!r} is unknown to torch') from error
+        if self.device.type == 'cpu':
+            keep_freed_memory()
+        self._options, self._rates = options, rates
+        self._halo, self._multiple = getattr(net, 'halo', None), getattr(net, 'multiple', 1)
+        self._scale = getattr(net, 'scale', 1)
+        self._net = net.eval().requires_grad_(False).to(self.device).to(memory_format=memory_format(self.device))
+        self._objective: Any = None
+        self._judge: Any = None
+        self._guard: GuardOptions | None = None
+        if options is not None:
+            self._objective = build_checked('val: adapt: aux_opt',
+                                            options.aux_opt or {'type': 'MaskedReconstructionLoss'})
+            if options.guard is not None:
+                self._guard = guard_options(options.guard, self._scale)
+                self._judge = build_checked('val: adapt: guard: aux_opt', self._guard.aux_opt)
+
+    @classmethod
+    def from_pretrained(cls, name: str = 'fast', device: str = 'auto') -> 'Restorer':
+        """Return the restorer of a preset that comes with the package, weights and all; nothing is fetched.
+
+        Args:
+            name: One of :data:`PRESETS`.
+            device: As for the class.
+
+        Raises:
+            ValueError: There is no such preset, or `device` is unknown.
+        """
+        if name not in PRESETS:
+            raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
+        return cls.from_options(PRESETS[name], f'weights/{name}.pth', device)
+
+    @classmethod
+    def from_options(cls, path: str, weights: str | None = None, device: str = 'auto') -> 'Restorer':
+        """Return the restorer that a test's option file describes: its network, checkpoint and adaptation.
+
+        Args:
+            path: The option file, or the name of one of the package's.
+            weights: Another checkpoint of the network.
+            device: As for the class.
+
+        Raises:
+            ValueError: A file is missing or cannot be used; the message names it.
+        """
+        with open(find_option_file(path), encoding='utf-8') as file:
+            opt = yaml.safe_load(file)
+        where = opt['path']
+        found = find_weights(weights or where['pretrain_network_g'])
+        saved = load_checkpoint('path: pretrain_network_g', found)
+        key = where.get('param_key_g', 'params')
+        net = build_network(dict(opt['network_g']))
+        net.load_state_dict(saved[key if key in saved else 'params'])
+        section = (opt.get('val') or {}).get('adapt')
+        options = None if section is None else parse(Adapt, section, 'val: adapt')
+        return cls(net, options, device, saved_rates(found))
+
+    def restore(self, image: np.ndarray | str | Path, output: str | Path | None = None,
+                **options: Any) -> np.ndarray | Path:
+        """Return the restored image, of the size (times the scale), kind and range of the input.
+
+        Args:
+            image: ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``, uint8, uint16 or floating point in [0, 1], RGB; or the
+                path of a JPEG, PNG, TIFF or WebP file.
+            output: Where the restored file is written, with the metadata of that of `image`; its path is returned then.
+            options: As for :meth:`run`.
+
+        Raises:
+            ValueError: The image is none, or an option is out of range.
+        """
+        if isinstance(image, np.ndarray):
+            if output is not None:
+                raise ValueError('output is for an image that is given by its path')
+            return self.run(image, **options).image
+        photo = Photo.read(image)
+        restored = self.run(photo.pixels, **options).image
+        if output is None:
+            return restored
+        photo.write(restored, output)
+        return Path(output)
+
+    def run(self, image: np.ndarray, steps: int | None = None, lr: float | None = None, guard: bool = True,
+            tile: int | None = None, sample_pixels: int | None = SAMPLE) -> Restoration:
+        """Restore an image and tell how.
+
+        Args:
+            image: As for :meth:`restore`, an array.
+            steps: Number of steps, at most where there is a guard; 0: no adaptation; None: that of the preset.
+            lr: Step size; None: that of the preset.
+            guard: Whether the guard decides, where the preset has one.
+            tile: Side of the tiles in which larger images are computed, a multiple of the network's `multiple`; None:
+                as large as the free memory allows. It does not change the result.
+            sample_pixels: Larger images are adapted to about so many of their pixels, spread evenly; None: to all.
+
+        Raises:
+            ValueError: The image is none, or an option is out of range.
+            MemoryError: The memory does not suffice for the smallest tile.
+        """
+        start = time.perf_counter()
+        pixels = _checked(image)
+        if steps is not None and steps < 0:
+            raise ValueError(f'steps must be at least 0, not {steps!r}')
+        if lr is not None and not lr > 0:
+            raise ValueError(f'lr must be greater than 0, not {lr!r}')
+        if tile is not None and (tile < self._multiple or tile % self._multiple):
+            raise ValueError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
+        size = tile or self._tile_size()
+        while True:
+            try:
+                restored, kept, losses = self._run(pixels, size, steps, lr, guard, sample_pixels)
+                break
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if tile is not None or size <= LEAST_TILE or self._halo is None:
+                    raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
+                size //= 2
+        shape = restored.shape[:2] if image.ndim == 2 else restored.shape
+        return Restoration(restored.reshape(shape), kept, losses, time.perf_counter() - start)
+
+    def _tile_size(self) -> int:
+        features = next(module.out_channels for module in self._net.modules() if isinstance(module, nn.Conv2d))
+        pixels = SHARE * free_memory(self.device) / (4 * features * COPIES)
+        side = max(int(pixels ** 0.5) - 2 * (self._halo or 0), LEAST_TILE)
+        return min(side // LEAST_TILE * LEAST_TILE, TILE)
+
+    @torch.no_grad()
+    def _run(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
+             sample_pixels: int | None) -> tuple[np.ndarray, int, list[float]]:
+        # Copies: while weights are replaced in a network, another thread must not use it
+        net, objective, judge = copy.deepcopy((self._net, self._objective, self._judge))
+        tiling = None if self._halo is None else Tiling(size, self._halo, self._multiple)
+        seen = pixels if sample_pixels is None else sample(pixels, sample_pixels)
+        y = self._to_tensor(seen)
+        bound = BoundNet(net, y, tiling=tiling)
+        weights: Weights | None = None
+        kept, losses = 0, []
+        if self._options is not None and steps != 0:
+            opt = self._options
+            task = Task(net, objective, y, None, opt.params, bound, tiling)
+            number = opt.steps if steps is None else steps
+            rates = lr or opt.lr or (DEFAULT_LR if self._rates is None else self._rates(number))
+            adapting = adapt(task, number, rates, opt.optimizer)
+            watching = None
+            if guard and self._guard is not None:
+                watching = Guard(Task(net, judge, y, None, opt.params, bound, tiling), self._guard.margin,
+                                 self._guard.patience, self._guard.every)
+                adapting = watching.watch(adapting, number)
+            for step, (adapted, loss) in enumerate(adapting, start=1):
+                weights, kept = adapted, step
+                losses.append(loss.item())
+            if watching is not None:
+                weights, kept = watching.weights if watching.step else None, watching.step
+            if seen is pixels and weights is not None:
+                return self._to_pixels(task.restored(weights), pixels), kept, losses
+        if seen is pixels:
+            return self._to_pixels(bound.restored(), pixels), kept, losses
+        return self._by_tiles(net, weights, pixels, tiling), kept, losses
+
+    def _to_tensor(self, pixels: np.ndarray) -> Tensor:
+        """Return ``(1, 3, H, W)`` in [0, 1], mirrored at the right and below up to sides that tiles can have.
+
+        So can those of an image of half the size, which an objective may use.
+        """
+        rest = [(0, -side % (2 * self._multiple)) for side in pixels.shape[:2]]
+        scaled = np.pad(pixels, (*rest, (0, 0)), mode='symmetric').astype(np.float32) / _largest(pixels.dtype)
+        image = torch.from_numpy(scaled).to(self.device).permute(2, 0, 1).unsqueeze(0)
+        return image.expand(-1, 3, -1, -1).contiguous(memory_format=memory_format(self.device))
+
+    def _to_pixels(self, restored: Tensor, like: np.ndarray) -> np.ndarray:
+        """Return ``(1, 3, sH', sW')`` as pixels ``(sH, sW, C)`` of the kind of those that it is of."""
+        height, width = (self._scale * side for side in like.shape[:2])
+        image = restored[0, :, :height, :width].clamp(0, 1)
+        if like.shape[2] == 1:
+            image = image.mean(0, keepdim=True)
+        values = image.permute(1, 2, 0).cpu().numpy()
+        if like.dtype.kind == 'f':
+            return values.astype(like.dtype)
+        return (values * _largest(like.dtype)).round().astype(like.dtype)
+
+    def _by_tiles(self, net: nn.Module, weights: Weights | None, pixels: np.ndarray,
+                  tiling: Tiling | None) -> np.ndarray:
+        """Return the restored pixels; of the image no more than a tile is there as features or in floating point."""
+        if tiling is None:
+            y = self._to_tensor(pixels)
+            return self._to_pixels(BoundNet(net, y, weights).restored(), pixels)
+        restored = np.empty((*(self._scale * side for side in pixels.shape[:2]), pixels.shape[2]), pixels.dtype)
+        for tile in tiling.tiles([-(-side // (2 * self._multiple)) * 2 * self._multiple for side in pixels.shape[:2]]):
+            read = pixels[tile.read]
+            part = self._to_pixels(BoundNet(net, self._to_tensor(read), weights).restored(), read)
+            restored[scaled(tile.own, self._scale)] = part[scaled(tile.inner(), self._scale)]
+        return restored
