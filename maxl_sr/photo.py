@@ -47,7 +47,8 @@ class Photo:
         if not os.path.isfile(path):
             raise UserError(f'there is no file {path}')
         try:
-            source = pyvips.Image.new_from_file(str(path), fail_on='warning', memory=True)
+            source = pyvips.Image.new_from_file(str(path), fail_on='warning', memory=True,
+                                                revalidate=True)  # the file may be another than at the last time
             if source.get_typeof('n-pages') and source.get('n-pages') > 1:
                 raise UserError(f"{path} has {source.get('n-pages')} pages; one image a file can be restored")
             if source.format not in ('uchar', 'ushort') or source.interpretation not in INTERPRETATIONS:
@@ -83,7 +84,7 @@ class Photo:
             scale = image.width / self._alpha.width
             image = image.bandjoin(self._alpha if scale == 1 else self._alpha.resize(scale))
         image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
-        image = image.mutate(self._copy_metadata)
+        self._copy_metadata(image)
         partial = path.with_name(f'.{path.stem}-{uuid.uuid4().hex}.partial{suffix}')
         try:
             image.write_to_file(str(partial), **SAVE_OPTIONS.get(suffix, {}))
@@ -93,7 +94,7 @@ class Photo:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _copy_metadata(self, image: Any) -> None:
+    def _copy_metadata(self, image: pyvips.Image) -> None:
         own = {'width', 'height', 'bands', 'format', 'coding', 'interpretation', 'xoffset', 'yoffset', 'xres', 'yres',
                'filename', 'vips-loader', 'n-pages', 'bits-per-sample', 'palette'}
         for name in self._source.get_fields():

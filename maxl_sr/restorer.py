@@ -20,7 +20,7 @@ from maxl_sr.models.adaptive_model import DEFAULT_LR, guard_options, saved_rates
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import load_checkpoint
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, GuardOptions, build_checked, parse
+from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 PRESETS = {'fast': 'denoise/test_fast.yml', 'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml',
@@ -118,11 +118,11 @@ class Restorer:
         self._judge: Any = None
         self._guard: GuardOptions | None = None
         if options is not None:
-            self._objective = build_checked('val: adapt: aux_opt',
-                                            options.aux_opt or {'type': 'MaskedReconstructionLoss'})
+            self._objective = check_objective('val: adapt: aux_opt',
+                                              options.aux_opt or {'type': 'MaskedReconstructionLoss'}, self._scale)
             if options.guard is not None:
                 self._guard = guard_options(options.guard, self._scale)
-                self._judge = build_checked('val: adapt: guard: aux_opt', self._guard.aux_opt)
+                self._judge = check_objective('val: adapt: guard: aux_opt', self._guard.aux_opt, self._scale)
 
     @classmethod
     def from_pretrained(cls, name: str = 'fast', device: str = 'auto') -> 'Restorer':
@@ -239,7 +239,7 @@ class Restorer:
         net, objective, judge = copy.deepcopy((self._net, self._objective, self._judge))
         tiling = None if self._halo is None else Tiling(size, self._halo, self._multiple)
         seen = pixels if sample_pixels is None else sample(pixels, sample_pixels)
-        y = self._to_tensor(seen)
+        y = self._to_tensor(seen, self._padded(seen))
         bound = BoundNet(net, y, tiling=tiling)
         weights: Weights | None = None
         kept, losses = 0, []
@@ -265,12 +265,14 @@ class Restorer:
             return self._to_pixels(bound.restored(), pixels), kept, losses
         return self._by_tiles(net, weights, pixels, tiling), kept, losses
 
-    def _to_tensor(self, pixels: np.ndarray) -> Tensor:
-        """Return ``(1, 3, H, W)`` in [0, 1], mirrored at the right and below up to sides that tiles can have.
+    def _padded(self, pixels: np.ndarray) -> tuple[int, int]:
+        """Return height and width rounded up to what tiles can have, of an image of half the size too."""
+        height, width = (-(-side // (2 * self._multiple)) * 2 * self._multiple for side in pixels.shape[:2])
+        return height, width
 
-        So can those of an image of half the size, which an objective may use.
-        """
-        rest = [(0, -side % (2 * self._multiple)) for side in pixels.shape[:2]]
+    def _to_tensor(self, pixels: np.ndarray, sides: tuple[int, int]) -> Tensor:
+        """Return ``(1, 3, H, W)`` in [0, 1] of the given `sides`, mirrored at the right and below."""
+        rest = [(0, wanted - side) for wanted, side in zip(sides, pixels.shape[:2])]
         scaled = np.pad(pixels, (*rest, (0, 0)), mode='symmetric').astype(np.float32) / _largest(pixels.dtype)
         image = torch.from_numpy(scaled).to(self.device).permute(2, 0, 1).unsqueeze(0)
         return image.expand(-1, 3, -1, -1).contiguous(memory_format=memory_format(self.device))
@@ -290,11 +292,12 @@ class Restorer:
                   tiling: Tiling | None) -> np.ndarray:
         """Return the restored pixels; of the image no more than a tile is there as features or in floating point."""
         if tiling is None:
-            y = self._to_tensor(pixels)
+            y = self._to_tensor(pixels, self._padded(pixels))
             return self._to_pixels(BoundNet(net, y, weights).restored(), pixels)
         restored = np.empty((*(self._scale * side for side in pixels.shape[:2]), pixels.shape[2]), pixels.dtype)
-        for tile in tiling.tiles([-(-side // (2 * self._multiple)) * 2 * self._multiple for side in pixels.shape[:2]]):
+        for tile in tiling.tiles(self._padded(pixels)):
             read = pixels[tile.read]
-            part = self._to_pixels(BoundNet(net, self._to_tensor(read), weights).restored(), read)
+            height, width = (part.stop - part.start for part in tile.read)
+            part = self._to_pixels(BoundNet(net, self._to_tensor(read, (height, width)), weights).restored(), read)
             restored[scaled(tile.own, self._scale)] = part[scaled(tile.inner(), self._scale)]
         return restored

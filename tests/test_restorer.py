@@ -1,0 +1,144 @@
+"""Restoring images from Python: presets, kinds of images, tiles, threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+import yaml
+
+from maxl_sr import Restorer
+from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.photo import Photo
+from maxl_sr.restorer import PRESETS, sample
+from maxl_sr.utils.options import Adapt
+from maxl_sr.utils.packaged import PACKAGE, find_option_file
+
+
+def image(height=60, width=72, channels=3, seed=0, dtype=np.uint8):
+    rng = np.random.default_rng(seed)
+    clean = np.kron(rng.random((height // 12, width // 12, channels)), np.ones((12, 12, 1)))
+    noisy = (clean + rng.normal(0, 0.1, clean.shape)).clip(0, 1)
+    return noisy.astype(dtype) if np.dtype(dtype).kind == 'f' else (noisy * np.iinfo(dtype).max).round().astype(dtype)
+
+
+def make(options=None, scale=1):
+    torch.manual_seed(0)
+    net = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2, scale=scale)
+    return Restorer(net, Adapt(**options) if options else None, 'cpu')
+
+
+ADAPTING = {'steps': 2, 'lr': 1e-2, 'aux_opt': {'type': 'BlindSpotLoss'}}
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_presets_restore_as_their_option_files_say(name):
+    restorer = Restorer.from_pretrained(name, 'cpu')
+    with open(find_option_file(PRESETS[name]), encoding='utf-8') as file:
+        opt = yaml.safe_load(file)
+    y = image()
+    restored = restorer.restore(y, steps=0)
+    net = MultiTaskNet(scale=opt.get('scale', 1))
+    net.load_state_dict(torch.load(PACKAGE / f'weights/{name}.pth')['params'])
+    with torch.no_grad():  # mirrored up to multiples of 8, as tiles need it
+        x = torch.from_numpy(np.pad(y, ((0, 4), (0, 0), (0, 0)), 'symmetric')).permute(2, 0, 1)[None] / 255
+        expected = (net(x)[0, :, :restored.shape[0]].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    assert restored.dtype == np.uint8 and restored.shape == tuple(opt['scale'] * side for side in y.shape[:2]) + (3, )
+    assert np.abs(restored.astype(int) - expected).max() <= 1
+    run = restorer.run(y)
+    assert 0 < len(run.losses) <= opt['val']['adapt']['steps'] and run.steps <= len(run.losses) and run.seconds > 0
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize('shape', [(60, 72, 3), (60, 72, 1), (60, 72), (61, 75, 3), (1, 1, 3), (3, 200, 3)])
+def test_the_kind_of_the_image_is_kept(dtype, shape):
+    y = image(72, 204, 3, dtype=dtype)[:shape[0], :shape[1]]
+    y = y.reshape(shape) if y.shape == shape else y[..., :1].reshape(shape)
+    restored = make(ADAPTING).restore(y)
+    assert restored.dtype == dtype and restored.shape == shape and isinstance(restored, np.ndarray)
+    whole = make(ADAPTING).restore(y.astype(np.float64) / (1 if y.dtype.kind == 'f' else np.iinfo(dtype).max))
+    tolerance = {'e': 1e-3, 'f': 1e-6, 'd': 0}[np.dtype(dtype).char] if y.dtype.kind == 'f' else 1 / np.iinfo(dtype).max
+    largest = 1 if y.dtype.kind == 'f' else np.iinfo(dtype).max
+    np.testing.assert_allclose(restored / largest, whole, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('scale', [1, 2])
+@pytest.mark.parametrize('sampled', [None, 2000])
+def test_tiles_do_not_change_the_result(scale, sampled):
+    y = image(120, 96, dtype=np.float32)
+    objective = {'type': 'BlindSpotLoss' if scale == 1 else 'MaskedReconstructionLoss'}
+    restorer = make({**ADAPTING, 'aux_opt': objective}, scale)
+    whole = restorer.run(y, sample_pixels=sampled)
+    for tile in (16, 32):
+        parts = restorer.run(y, tile=tile, sample_pixels=sampled)
+        np.testing.assert_allclose(parts.image, whole.image, rtol=0, atol=1e-5)
+        assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+
+
+def test_smaller_tiles_where_memory_runs_out(monkeypatch):
+    restorer, sizes = make(ADAPTING), []
+    run = restorer._run
+
+    def scarce(pixels, size, *others):
+        sizes.append(size)
+        if size > 128:
+            raise torch.OutOfMemoryError('out of memory')
+        return run(pixels, size, *others)
+
+    y = image()
+    expected = restorer.restore(y)
+    monkeypatch.setattr(restorer, '_run', scarce)
+    monkeypatch.setattr(restorer, '_tile_size', lambda: 512)
+    assert np.array_equal(restorer.restore(y), expected) and sizes == [512, 256, 128]
+    with pytest.raises(MemoryError, match='not enough memory for tiles of 256 pixels'):
+        restorer.restore(y, tile=256)
+
+
+def test_threads_do_not_see_each_others_weights():
+    restorer = make({**ADAPTING, 'steps': 4})
+    images = [image(seed=seed) for seed in range(4)]
+    alone = [restorer.restore(y) for y in images]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for expected, restored in zip(alone, pool.map(restorer.restore, images)):
+                np.testing.assert_array_equal(restored, expected)
+    before = make().restore(images[0])
+    assert not np.array_equal(before, alone[0]) and np.array_equal(restorer.restore(images[0], steps=0), before)
+
+
+def test_a_sample_is_spread_over_the_image():
+    pixels = np.arange(600 * 1000).reshape(600, 1000, 1)
+    part = sample(pixels, 4 * 256 ** 2)
+    assert part.shape == (512, 512, 1)
+    assert part[0, 0] == 0 and part[256, 256] == (600 - 256) // 16 * 16 * 1000 + (1000 - 256) // 16 * 16
+    assert sample(pixels, 600 * 1000) is pixels
+    assert sample(pixels[:100], 60000).shape == (100, 512, 1)
+
+
+def test_files(tmp_path):
+    restorer, y = make(ADAPTING), image(dtype=np.uint16)
+    pyvips.Image.new_from_array(y).copy(interpretation='rgb16').write_to_file(str(tmp_path / 'in.tif'))
+    expected = restorer.restore(y)
+    np.testing.assert_array_equal(restorer.restore(tmp_path / 'in.tif'), expected)
+    assert restorer.restore(str(tmp_path / 'in.tif'), tmp_path / 'out.png') == tmp_path / 'out.png'
+    np.testing.assert_array_equal(Photo.read(tmp_path / 'out.png').pixels, expected)
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda: Restorer.from_pretrained('slow'), "there is no preset 'slow'; the package brings fast, "),
+    (lambda: Restorer.from_pretrained('fast', 'abacus'), "device 'abacus' is unknown"),
+    (lambda: make().restore(np.zeros((4, 4, 4), np.uint8)), r'an image must be of shape .* not \(4, 4, 4\)'),
+    (lambda: make().restore(np.zeros((0, 4, 3), np.uint8)), r'an image must be of shape .* not \(0, 4, 3\)'),
+    (lambda: make().restore(np.zeros((4, 4, 3), np.int64)), 'uint8, uint16 or floating point, not int64'),
+    (lambda: make().restore(np.full((4, 4, 3), 255.0)), r'must be in \[0, 1\], not 255.0'),
+    (lambda: make().restore(np.full((4, 4, 3), np.nan)), r'must be in \[0, 1\], not nan'),
+    (lambda: make().restore(image(), steps=-1), 'steps must be at least 0, not -1'),
+    (lambda: make().restore(image(), lr=0.0), 'lr must be greater than 0, not 0.0'),
+    (lambda: make().restore(image(), tile=33), 'tile must be a multiple of 2, not 33'),
+    (lambda: make().restore(image(), 'out.png'), 'output is for an image that is given by its path'),
+    (lambda: make().restore('lost.png'), 'there is no file lost.png'),
+])
+def test_mistakes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
