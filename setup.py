@@ -22,6 +22,7 @@ setup(
         'pyvips[binary]', 'tqdm',
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
+    entry_points={'console_scripts': ['maxl-sr = maxl_sr.__main__:main']},
     extras_require={
         'test': ['pytest', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools',
                  'wheel'],

@@ -1,0 +1,83 @@
+"""The command line: ``maxl-sr denoise PHOTO_OR_FOLDER… -o OUT`` and the rest; ``python -m maxl_sr`` is the same."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from maxl_sr import prepare, test, train
+from maxl_sr.photo import QUALITY, SUFFIXES
+from maxl_sr.restore_files import Job, jobs, restore_files
+from maxl_sr.restorer import PRESETS, Restorer
+
+TASKS = {'sr2': 'sr_x2', 'sr4': 'sr_x4', 'deblur': 'deblur_motion'}
+OTHERS: dict[str, tuple[Callable[[], int], str]] = {
+    'train': (train.main, 'train a model from an option file, as python -m maxl_sr.train'),
+    'test': (test.main, 'test a model from an option file, as python -m maxl_sr.test'),
+    'prepare': (prepare.main, 'make data sets of the official downloads, as python -m maxl_sr.prepare'),
+}
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f'must be greater than 0, not {text}')
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'must be at least 0, not {text}')
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='maxl-sr', description='Image restoration that adapts to each photograph.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('inputs', nargs='+', type=Path, metavar='PHOTO_OR_FOLDER',
+                        help=f"image files ({', '.join(SUFFIXES)}), and folders, with all that is below them")
+    common.add_argument('-o', '--output', type=Path, required=True, metavar='OUT',
+                        help='folder of the results, under the names of the inputs; or a file, for one image')
+    common.add_argument('--steps', type=_count, help='steps of adaptation at most; 0: none (default: of the preset)')
+    common.add_argument('--lr', type=_positive, help='step size (default: of the preset)')
+    common.add_argument('--no-guard', action='store_true', help='take all steps, whatever the guard would say')
+    common.add_argument('--tile', type=_count, metavar='PIXELS',
+                        help='side of the tiles of large images (default: by the free memory)')
+    common.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
+    common.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
+    note = f'JPEG and WebP are written with quality {QUALITY}.'
+    denoise = commands.add_parser('denoise', parents=[common], help='restore noisy photographs', epilog=note)
+    denoise.add_argument('--preset', choices=[name for name in PRESETS if not name.startswith(('sr_', 'deblur_'))],
+                         default='fast')
+    restore = commands.add_parser('restore', parents=[common], help='enlarge or sharpen photographs', epilog=note)
+    choice = restore.add_mutually_exclusive_group(required=True)
+    choice.add_argument('--task', choices=TASKS)
+    choice.add_argument('--preset', choices=PRESETS)
+    for name, (_, text) in OTHERS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def main() -> int:
+    """Run the command line; return the exit code: 2 for a mistake, 1 where a file could not be restored."""
+    if len(sys.argv) > 1 and sys.argv[1] in OTHERS:
+        name = sys.argv.pop(1)
+        sys.argv[0] = f'maxl-sr {name}'
+        return OTHERS[name][0]()
+    parser = _parser()
+    args = parser.parse_args()
+    try:
+        work: list[Job] = jobs(args.inputs, args.output)
+        name = args.preset or TASKS[args.task]
+        restorer = Restorer.from_pretrained(name, args.device)
+        options = {'steps': args.steps, 'lr': args.lr, 'guard': not args.no_guard, 'tile': args.tile}
+        return restore_files(restorer, work, options, args.overwrite)
+    except ValueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Restore files, one after the other: what is done already is left, what cannot be restored is named."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from maxl_sr.errors import UserError
+from maxl_sr.photo import SUFFIXES, Photo, photos
+from maxl_sr.restorer import Restorer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file and where its restored image goes."""
+
+    source: Path
+    target: Path
+
+
+def jobs(inputs: list[Path], output: Path) -> list[Job]:
+    """Return what is to be done: every image of the `inputs`, files or folders, under its name below `output`.
+
+    `output` is a file if it ends as one; then there must be one image.
+
+    Raises:
+        UserError: An input is not there, a folder holds no image, two images would be written to one file, or one over
+            itself.
+    """
+    found: list[Job] = []
+    for path in inputs:
+        if not path.exists():
+            raise UserError(f'there is no file or folder {path}')
+        files = photos(path)
+        if not files:
+            raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+        root = path if path.is_dir() else path.parent
+        found += [Job(file, output / file.relative_to(root)) for file in files]
+    if output.suffix.lower() in SUFFIXES and not output.is_dir():
+        if len(found) > 1:
+            raise UserError(f'-o {output} is one file, but there are {len(found)} images; name a folder')
+        found = [Job(found[0].source, output)]
+    taken: dict[Path, Path] = {}
+    for job in found:
+        target = job.target.resolve()
+        if target == job.source.resolve():
+            raise UserError(f'{job.source} would be written over; name another folder with -o')
+        if target in taken:
+            raise UserError(f'{taken[target]} and {job.source} would both be written to {job.target}')
+        taken[target] = job.source
+    return found
+
+
+def restore_files(restorer: Restorer, work: list[Job], options: dict[str, Any], overwrite: bool = False) -> int:
+    """Restore the files and return the exit code: 1 where one could not be, 130 where it was interrupted.
+
+    Args:
+        restorer: By what.
+        work: What and whereto; folders are made.
+        options: As for :meth:`~maxl_sr.restorer.Restorer.run`.
+        overwrite: Whether files that are there already are restored once more.
+    """
+    todo = [job for job in work if overwrite or not job.target.exists()]
+    if len(todo) < len(work):
+        print(f'{len(work) - len(todo)} of {len(work)} images are done already', file=sys.stderr)
+    failed, pixels, start = 0, 0.0, time.perf_counter()
+    bar = tqdm(todo, unit='image', disable=not todo)
+    try:
+        for job in bar:
+            bar.set_description(job.source.name)
+            try:
+                photo = Photo.read(job.source)
+                done = restorer.run(photo.pixels, **options)
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                photo.write(done.image, job.target)
+            except (UserError, MemoryError, OSError) as error:
+                failed += 1
+                bar.write(f'error: {error}' if isinstance(error, UserError) else f'error: {job.source}: {error}',
+                          file=sys.stderr)
+                continue
+            pixels += photo.pixels.shape[0] * photo.pixels.shape[1] / 1e6
+            bar.set_postfix_str(f'{pixels / (time.perf_counter() - start):.2f} MP/s')
+    except KeyboardInterrupt:
+        bar.close()
+        print('stopped; the same command goes on where it was', file=sys.stderr)
+        return 130
+    if failed:
+        print(f'{failed} of {len(todo)} images could not be restored', file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,107 @@
+"""maxl-sr: photographs and folders from the command line."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import maxl_sr.__main__ as command
+from maxl_sr import Restorer
+from maxl_sr.photo import Photo
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'in/sub').mkdir(parents=True)
+    for name in ('a.png', 'sub/b.jpg'):
+        Image.fromarray(rng.integers(0, 255, (24, 40, 3), np.uint8)).save(tmp_path / 'in' / name)
+    return tmp_path
+
+
+@pytest.fixture
+def call(monkeypatch, folder):
+    monkeypatch.chdir(folder)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['maxl-sr', *arguments])
+        return command.main()
+
+    return run
+
+
+def test_a_folder_is_restored_once(call, folder, capsys):
+    assert call('denoise', 'in', '-o', 'out', '--device', 'cpu') == 0
+    expected = Restorer.from_pretrained('fast', 'cpu').restore(folder / 'in/a.png')
+    np.testing.assert_array_equal(Photo.read(folder / 'out/a.png').pixels, expected)
+    assert sorted(path.name for path in (folder / 'out').rglob('*')) == ['a.png', 'b.jpg', 'sub']
+    before = os.stat(folder / 'out/a.png').st_mtime_ns
+    assert call('denoise', 'in', '-o', 'out', '--device', 'cpu') == 0
+    assert '2 of 2 images are done already' in capsys.readouterr().err
+    assert os.stat(folder / 'out/a.png').st_mtime_ns == before
+    assert call('denoise', 'in', '-o', 'out', '--device', 'cpu', '--overwrite', '--steps', '0') == 0
+    assert os.stat(folder / 'out/a.png').st_mtime_ns > before
+
+
+@pytest.mark.parametrize('task, scale', [('sr2', 2), ('sr4', 4), ('deblur', 1)])
+def test_tasks(call, folder, task, scale):
+    assert call('restore', '--task', task, 'in/a.png', '-o', 'large.tif', '--steps', '0', '--device', 'cpu') == 0
+    assert Photo.read(folder / 'large.tif').pixels.shape == (24 * scale, 40 * scale, 3)
+
+
+def test_a_bad_file_is_named_and_the_rest_is_done(call, folder, capsys):
+    (folder / 'in/bad.png').write_text('no image')
+    assert call('denoise', 'in', '-o', 'out', '--steps', '0', '--device', 'cpu') == 1
+    told = capsys.readouterr().err
+    assert 'error: cannot read the image in/bad.png' in told and '1 of 3 images could not be restored' in told
+    assert (folder / 'out/a.png').is_file() and (folder / 'out/sub/b.jpg').is_file()
+    assert not (folder / 'out/bad.png').exists()
+
+
+def test_an_interruption_leaves_whole_files(call, folder, monkeypatch, capsys):
+    write = Photo.write
+
+    def interrupted(self, pixels, path):
+        if path.name == 'b.jpg':
+            raise KeyboardInterrupt
+        write(self, pixels, path)
+
+    monkeypatch.setattr(Photo, 'write', interrupted)
+    assert call('denoise', 'in', '-o', 'out', '--steps', '0', '--device', 'cpu') == 130
+    assert 'the same command goes on where it was' in capsys.readouterr().err
+    assert [path.name for path in (folder / 'out').rglob('*') if path.is_file()] == ['a.png']
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('denoise', 'lost', '-o', 'out'), 'there is no file or folder lost'),
+    (('denoise', 'empty', '-o', 'out'), 'empty holds no image (.jpg, '),
+    (('denoise', 'in', '-o', 'out.png'), '-o out.png is one file, but there are 2 images'),
+    (('denoise', 'in', '-o', 'in'), 'in/a.png would be written over'),
+    (('denoise', 'in', 'in/a.png', '-o', 'out'), 'in/a.png and in/a.png would both be written to out/a.png'),
+    (('denoise', 'in', '-o', 'out', '--device', 'abacus'), "device 'abacus' is unknown"),
+    (('denoise', 'in/a.png', '-o', 'out', '--tile', '33'), 'tile must be a multiple of 4, not 33'),
+])
+def test_mistakes_write_nothing(call, folder, capsys, arguments, message):
+    (folder / 'empty').mkdir()
+    assert call(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / 'out').exists() and not (folder / 'out.png').exists()
+
+
+@pytest.mark.parametrize('arguments', [('denoise', 'a.png'), ('denoise', 'a.png', '-o', 'b.png', '--steps', '-1'),
+                                       ('denoise', 'a.png', '-o', 'b.png', '--lr', '0'), ('polish',),
+                                       ('restore', 'a.png', '-o', 'b'), ()])
+def test_a_wrong_call_is_told_by_the_parser(call, arguments):
+    with pytest.raises(SystemExit) as caught:
+        call(*arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize('name, text', [('train', 'usage: maxl-sr train'), ('test', 'usage: maxl-sr test'),
+                                        ('prepare', 'usage: python -m maxl_sr.prepare')])
+def test_the_other_commands_are_there(name, text):
+    done = subprocess.run([sys.executable, '-m', 'maxl_sr', name, '--help'], text=True, capture_output=True)
+    assert done.returncode == 0 and done.stdout.startswith(text)
