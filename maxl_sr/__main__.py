@@ -18,14 +18,14 @@ OTHERS: dict[str, tuple[Callable[[], int], str]] = {
 }
 
 
-def _positive(text: str) -> float:
+def positive_number(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f'must be greater than 0, not {text}')
     return value
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f'must be at least 0, not {text}')
@@ -40,10 +40,10 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"image files ({', '.join(SUFFIXES)}), and folders, with all that is below them")
     common.add_argument('-o', '--output', type=Path, required=True, metavar='OUT',
                         help='folder of the results, under the names of the inputs; or a file, for one image')
-    common.add_argument('--steps', type=_count, help='steps of adaptation at most; 0: none (default: of the preset)')
-    common.add_argument('--lr', type=_positive, help='step size (default: of the preset)')
+    common.add_argument('--steps', type=count, help='steps of adaptation at most; 0: none (default: of the preset)')
+    common.add_argument('--lr', type=positive_number, help='step size (default: of the preset)')
     common.add_argument('--no-guard', action='store_true', help='take all steps, whatever the guard would say')
-    common.add_argument('--tile', type=_count, metavar='PIXELS',
+    common.add_argument('--tile', type=count, metavar='PIXELS',
                         help='side of the tiles of large images (default: by the free memory)')
     common.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
     common.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
@@ -72,8 +72,9 @@ def main() -> int:
         work: list[Job] = jobs(args.inputs, args.output)
         name = args.preset or TASKS[args.task]
         restorer = Restorer.from_pretrained(name, args.device)
-        options = {'steps': args.steps, 'lr': args.lr, 'guard': not args.no_guard, 'tile': args.tile}
-        return restore_files(restorer, work, options, args.overwrite)
+        options = {'steps': args.steps, 'lr': args.lr, 'tile': args.tile}
+        restorer.check(**options)
+        return restore_files(restorer, work, {**options, 'guard': not args.no_guard}, args.overwrite)
     except ValueError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

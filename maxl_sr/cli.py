@@ -9,43 +9,9 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import yaml
-
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import preflight
+from maxl_sr.preflight import preflight, read_option_file
 from maxl_sr.utils.packaged import find_option_file, find_weights
-
-
-def _check_file(path: str) -> None:
-    """Check the outermost level of an option file, which ``parse_options`` takes for granted."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            opt = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
-    if not isinstance(opt, dict):
-        raise UserError(f'{path} is no option file: it holds no sections')
-    for key, kind in {'name': str, 'model_type': str, 'num_gpu': object, 'datasets': dict, 'path': dict}.items():
-        if key not in opt:
-            raise UserError(f"{path}: key '{key}' is missing")
-        if not isinstance(opt[key], kind):
-            raise UserError(f'{path}: {key} cannot be {opt[key]!r}')
-    for key in ('train', 'val', 'logger'):
-        if not isinstance(opt.get(key), (dict, type(None))):
-            raise UserError(f'{path}: {key} must be a section, not {opt[key]!r}')
-    if not isinstance(opt.get('manual_seed', 0), (int, type(None))):
-        raise UserError(f"{path}: manual_seed must be an integer, not {opt['manual_seed']!r}")
-    for key, value in opt['path'].items():
-        if ('resume_state' in key or 'pretrain_network' in key) and not isinstance(value, (str, type(None))):
-            raise UserError(f'{path}: path: {key} must be a path, not {value!r}')
-    if opt['num_gpu'] != 'auto' and (type(opt['num_gpu']) is not int or opt['num_gpu'] < 0):
-        raise UserError(f"{path}: num_gpu must be a number of GPUs or auto, not {opt['num_gpu']!r}")
-    for name, section in opt['datasets'].items():
-        if not isinstance(section, dict):
-            raise UserError(f'{path}: datasets: {name} must be a section, not {section!r}')
-        for root in ('dataroot_gt', 'dataroot_lq'):
-            if not isinstance(section.get(root, ''), (str, type(None))):
-                raise UserError(f'{path}: datasets: {name}: {root} must be a path, not {section[root]!r}')
 
 
 def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,7 +21,7 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
         known, others = finder.parse_known_args()
         if known.opt is not None:  # otherwise BasicSR's parser says that it is missing
             known.opt = find_option_file(known.opt)
-            _check_file(known.opt)
+            read_option_file(known.opt)
             sys.argv[1:] = ['-opt', known.opt, *others]
         try:
             opt, options = parse_options(*args, **kwargs)

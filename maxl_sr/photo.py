@@ -2,10 +2,12 @@
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyvips
 
@@ -18,9 +20,8 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {'.jpg': {'Q': QUALITY}, '.jpeg': {'Q'
                 '.tif': {'compression': 'deflate'}, '.tiff': {'compression': 'deflate'}}
 
 
-def _reason(error: pyvips.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else 'unknown error'
+def _reason(error: Exception) -> str:
+    return '; '.join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Photo:
     """
 
     pixels: np.ndarray
-    _alpha: pyvips.Image | None
+    _alpha: np.ndarray | None
     _source: pyvips.Image  # for what it holds besides the pixels
 
     @classmethod
@@ -55,7 +56,8 @@ class Photo:
                 raise UserError(f'{path} is {source.interpretation} of {source.format}; grey and RGB of 8 or 16 bits '
                                 'can be restored')
             channels = INTERPRETATIONS[source.interpretation]
-            alpha = source.extract_band(channels, n=source.bands - channels) if source.bands > channels else None
+            more = source.bands - channels
+            alpha = source.extract_band(channels, n=more).numpy() if more else None
             pixels = source.extract_band(0, n=channels).numpy()
         except pyvips.Error as error:
             raise UserError(f'cannot read the image {path}: {_reason(error)}') from error
@@ -65,34 +67,45 @@ class Photo:
         """Write `pixels` in place of those of this image, with its alpha, profile and metadata, in one go.
 
         Args:
-            pixels: ``(sH, sW, C)`` of the kind of :attr:`pixels`; alpha is enlarged along.
+            pixels: ``(sH, sW, C)`` of the kind of :attr:`pixels`; alpha is enlarged with them.
             path: JPEG (quality 95), PNG, TIFF or WebP (quality 95) by its ending; the folder must exist.
 
         Raises:
-            UserError: The ending is none of these, the format cannot hold the image, or it cannot be written.
+            UserError: As :meth:`check_target`, or the file cannot be written.
         """
         path = Path(path)
+        self.check_target(path)
+        if self._alpha is not None:
+            size = pixels.shape[1::-1]
+            alpha = self._alpha if self._alpha.shape[1::-1] == size else cv2.resize(self._alpha, size,
+                                                                                    interpolation=cv2.INTER_CUBIC)
+            pixels = np.concatenate([pixels, alpha.reshape(*pixels.shape[:2], -1)], axis=2)
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+        image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
+        self._copy_metadata(image)
+        partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
+        try:
+            image.write_to_file(str(partial), **SAVE_OPTIONS.get(path.suffix.lower(), {}))
+            os.replace(partial, path)
+        except (pyvips.Error, OSError) as error:
+            raise UserError(f'cannot write {path}: {_reason(error)}') from error
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+    def check_target(self, path: Path) -> None:
+        """Refuse a file that cannot hold this image.
+
+        Raises:
+            UserError: The ending is of another format, or the format has no alpha or not so many bits.
+        """
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             raise UserError(f"{path}: the ending must be one of {', '.join(SUFFIXES)}")
-        if pixels.dtype == np.uint16 and suffix not in ('.png', '.tif', '.tiff'):
+        if self.pixels.dtype == np.uint16 and suffix not in ('.png', '.tif', '.tiff'):
             raise UserError(f'{path}: {suffix} cannot hold 16 bits; use .png or .tif')
         if self._alpha is not None and suffix in ('.jpg', '.jpeg'):
             raise UserError(f'{path}: {suffix} cannot hold an alpha channel; use .png, .tif or .webp')
-        image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-        if self._alpha is not None:
-            scale = image.width / self._alpha.width
-            image = image.bandjoin(self._alpha if scale == 1 else self._alpha.resize(scale))
-        image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
-        self._copy_metadata(image)
-        partial = path.with_name(f'.{path.stem}-{uuid.uuid4().hex}.partial{suffix}')
-        try:
-            image.write_to_file(str(partial), **SAVE_OPTIONS.get(suffix, {}))
-            os.replace(partial, path)
-        except pyvips.Error as error:
-            raise UserError(f'cannot write {path}: {_reason(error)}') from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _copy_metadata(self, image: pyvips.Image) -> None:
         own = {'width', 'height', 'bands', 'format', 'coding', 'interpretation', 'xoffset', 'yoffset', 'xres', 'yres',
@@ -103,8 +116,8 @@ class Photo:
 
 
 def photos(path: Path) -> list[Path]:
-    """Return the image files of a folder and its sub-folders, by name, or `path` itself where it is none."""
+    """Return the image files of a folder and its sub-folders but hidden ones, by name; of a file, itself."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file()
-                  and not file.name.startswith('.'))
+                  and not any(part.startswith('.') for part in file.relative_to(path).parts))

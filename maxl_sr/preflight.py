@@ -15,6 +15,7 @@ from typing import Any
 
 import lmdb
 import torch
+import yaml
 from basicsr.models.base_model import BaseModel
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
@@ -56,7 +57,7 @@ def preflight(opt: dict[str, Any]) -> None:
         _check_training(opt)
     _check_validation(opt)
     resumed = _check_resume(opt) if opt['is_train'] else None
-    nets = {name: _check_network(opt, name, resumed) for name in list(opt)
+    nets = {name: check_network(opt, name, resumed) for name in list(opt)
             if name.startswith('network_') and opt[name] is not None}
     if hasattr(model, 'check_options'):
         model.check_options(opt)
@@ -130,6 +131,43 @@ def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.opti
         return kind(parameters, lr, **arguments)
 
 
+def read_option_file(path: str) -> dict[str, Any]:
+    """Return an option file after a look at its outermost level, which ``parse_options`` takes for granted.
+
+    Raises:
+        UserError: It is no option file, or a section is missing or none.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            opt = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
+    if not isinstance(opt, dict):
+        raise UserError(f'{path} is no option file: it holds no sections')
+    for key, kind in {'name': str, 'model_type': str, 'num_gpu': object, 'datasets': dict, 'path': dict}.items():
+        if key not in opt:
+            raise UserError(f"{path}: key '{key}' is missing")
+        if not isinstance(opt[key], kind):
+            raise UserError(f'{path}: {key} cannot be {opt[key]!r}')
+    for key in ('train', 'val', 'logger'):
+        if not isinstance(opt.get(key), (dict, type(None))):
+            raise UserError(f'{path}: {key} must be a section, not {opt[key]!r}')
+    if not isinstance(opt.get('manual_seed', 0), (int, type(None))):
+        raise UserError(f"{path}: manual_seed must be an integer, not {opt['manual_seed']!r}")
+    for key, value in opt['path'].items():
+        if ('resume_state' in key or 'pretrain_network' in key) and not isinstance(value, (str, type(None))):
+            raise UserError(f'{path}: path: {key} must be a path, not {value!r}')
+    if opt['num_gpu'] != 'auto' and (type(opt['num_gpu']) is not int or opt['num_gpu'] < 0):
+        raise UserError(f"{path}: num_gpu must be a number of GPUs or auto, not {opt['num_gpu']!r}")
+    for name, section in opt['datasets'].items():
+        if not isinstance(section, dict):
+            raise UserError(f'{path}: datasets: {name} must be a section, not {section!r}')
+        for root in ('dataroot_gt', 'dataroot_lq'):
+            if not isinstance(section.get(root, ''), (str, type(None))):
+                raise UserError(f'{path}: datasets: {name}: {root} must be a path, not {section[root]!r}')
+    return opt
+
+
 def load_checkpoint(where: str, path: str) -> Any:
     """Return what torch saved in a file, or raise ``UserError`` that names it."""
     if not osp.isfile(path):
@@ -195,8 +233,18 @@ def _check_scale(net: Any, opt: dict[str, Any]) -> None:
                         f'{(size, size)}, which does not fit scale: {scale}')
 
 
-def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> torch.nn.Module:
-    """Return the network that the section `name` describes, after a look at its checkpoint."""
+def check_network(opt: dict[str, Any], name: str, resumed: int | None = None, load: bool = False) -> torch.nn.Module:
+    """Return the network that the section `name` describes, after a look at its checkpoint.
+
+    Args:
+        opt: The options.
+        name: ``network_g`` or another.
+        resumed: The iteration from which a training is resumed.
+        load: Whether the network gets the weights of the checkpoint.
+
+    Raises:
+        UserError: The network cannot be made, or the checkpoint is none of it.
+    """
     arguments = check_component(name, opt[name], ARCH_REGISTRY)
     kind = opt[name]['type']
     try:
@@ -211,12 +259,15 @@ def _check_network(opt: dict[str, Any], name: str, resumed: int | None) -> torch
         where = 'path: resume_state'  # as BasicSR's check_resume
         path = osp.join(opt['path']['models'], f'net_{label}_{resumed}.pth')
     if path is not None:
-        _check_checkpoint(where, net, path, opt['path'].get(f'param_key_{label}', 'params'),
-                          opt['path'].get(f'strict_load_{label}', True))
+        strict = opt['path'].get(f'strict_load_{label}', True)
+        weights = _check_checkpoint(where, net, path, opt['path'].get(f'param_key_{label}', 'params'), strict)
+        if load:
+            net.load_state_dict(weights, strict)
     return net
 
 
-def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None, strict: bool) -> None:
+def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: str | None,
+                      strict: bool) -> dict[str, torch.Tensor]:
     weights = load_checkpoint(where, path)
     if param_key is not None and isinstance(weights, Mapping):
         key = param_key if param_key in weights else 'params'  # BasicSR falls back to params
@@ -225,9 +276,9 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
         weights = weights[key]
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError(f'{where}: {path} holds no weights of a network')
-    if not strict:
-        return
     loaded = {key.removeprefix('module.'): value for key, value in weights.items()}
+    if not strict:
+        return loaded
     own = net.state_dict()
     kind = type(net).__name__
     for key in sorted(own.keys() ^ loaded.keys()):
@@ -237,6 +288,7 @@ def _check_checkpoint(where: str, net: torch.nn.Module, path: str, param_key: st
         if value.shape != loaded[key].shape:
             raise UserError(f"{where}: {path} is a checkpoint of another {kind}: '{key}' is {tuple(loaded[key].shape)} "
                             f'there and {tuple(value.shape)} here')
+    return loaded
 
 
 def _check_dataset(where: str, section: dict[str, Any], rank: int) -> None:

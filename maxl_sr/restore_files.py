@@ -1,5 +1,6 @@
 """Restore files, one after the other: what is done already is left, what cannot be restored is named."""
 
+import mimetypes
 import sys
 import time
 from dataclasses import dataclass
@@ -21,20 +22,30 @@ class Job:
     target: Path
 
 
+def _is_image(path: Path) -> bool:
+    kind = mimetypes.guess_type(path.name)[0]
+    return kind is not None and kind.startswith('image/') and not path.is_dir()
+
+
 def jobs(inputs: list[Path], output: Path) -> list[Job]:
     """Return what is to be done: every image of the `inputs`, files or folders, under its name below `output`.
 
-    `output` is a file if it ends as one; then there must be one image.
+    `output` is a file if it ends as one; then there must be one image. Where it is a folder below an input, what is
+    in it is no input.
 
     Raises:
-        UserError: An input is not there, a folder holds no image, two images would be written to one file, or one over
-            itself.
+        UserError: An input is not there or of another format, a folder holds no image, two images would be written to
+            one file, or one over an input.
     """
     found: list[Job] = []
     for path in inputs:
         if not path.exists():
             raise UserError(f'there is no file or folder {path}')
+        if path.is_file() and path.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{path}: the ending must be one of {', '.join(SUFFIXES)}")
         files = photos(path)
+        if path.resolve() in output.resolve().parents:
+            files = [file for file in files if output.resolve() not in file.resolve().parents]
         if not files:
             raise UserError(f"{path} holds no image ({', '.join(SUFFIXES)})")
         root = path if path.is_dir() else path.parent
@@ -43,11 +54,14 @@ def jobs(inputs: list[Path], output: Path) -> list[Job]:
         if len(found) > 1:
             raise UserError(f'-o {output} is one file, but there are {len(found)} images; name a folder')
         found = [Job(found[0].source, output)]
+    elif _is_image(output):
+        raise UserError(f"-o {output}: the ending must be one of {', '.join(SUFFIXES)}, or none, of a folder")
     taken: dict[Path, Path] = {}
+    sources = {job.source.resolve(): job.source for job in found}
     for job in found:
         target = job.target.resolve()
-        if target == job.source.resolve():
-            raise UserError(f'{job.source} would be written over; name another folder with -o')
+        if target in sources:
+            raise UserError(f'{sources[target]} would be written over; name another folder with -o')
         if target in taken:
             raise UserError(f'{taken[target]} and {job.source} would both be written to {job.target}')
         taken[target] = job.source
@@ -73,8 +87,9 @@ def restore_files(restorer: Restorer, work: list[Job], options: dict[str, Any], 
             bar.set_description(job.source.name)
             try:
                 photo = Photo.read(job.source)
-                done = restorer.run(photo.pixels, **options)
+                photo.check_target(job.target)
                 job.target.parent.mkdir(parents=True, exist_ok=True)
+                done = restorer.run(photo.pixels, **options)
                 photo.write(done.image, job.target)
             except (UserError, MemoryError, OSError) as error:
                 failed += 1
@@ -85,7 +100,7 @@ def restore_files(restorer: Restorer, work: list[Job], options: dict[str, Any], 
             bar.set_postfix_str(f'{pixels / (time.perf_counter() - start):.2f} MP/s')
     except KeyboardInterrupt:
         bar.close()
-        print('stopped; the same command goes on where it was', file=sys.stderr)
+        print('stopped' + ('' if overwrite else '; the same command goes on where it was'), file=sys.stderr)
         return 130
     if failed:
         print(f'{failed} of {len(todo)} images could not be restored', file=sys.stderr)

@@ -1,31 +1,30 @@
 """Restore photographs with the weights that come with the package, or with your own."""
 
 import copy
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Guard, Task, Tiling, adapt
 from maxl_sr.meta.bound import Weights
 from maxl_sr.meta.tiled import scaled
-from maxl_sr.models.adaptive_model import DEFAULT_LR, guard_options, saved_rates
+from maxl_sr.models.adaptive_model import DEFAULT_LR, check_rates, guard_options, saved_rates
 from maxl_sr.photo import Photo
-from maxl_sr.preflight import load_checkpoint
+from maxl_sr.preflight import check_network, read_option_file
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
-PRESETS = {'fast': 'denoise/test_fast.yml', 'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml',
-           'sr_blind_x2': 'sr/test_blind_x2.yml', 'deblur_motion': 'deblur/test_motion.yml',
-           'deblur_gopro': 'deblur/test_gopro.yml'}
+PRESETS = {'fast': 'denoise/test_fast.yml',
+           'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
+           'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from
 GRID = 16  # at which these begin: the blocks of JPEG stay whole
@@ -59,7 +58,7 @@ def sample(pixels: np.ndarray, count: int) -> np.ndarray:
         return pixels
     window = [min(WINDOW, side) for side in sides]
     number = max(count // (window[0] * window[1]), 1)
-    rows = min(max(round((number * sides[0] / sides[1]) ** 0.5), 1), sides[0] // window[0])
+    rows = min(max(round((number * sides[0] / sides[1]) ** 0.5), 1), number, sides[0] // window[0])
     columns = min(max(number // rows, 1), sides[1] // window[1])
     tops, lefts = (np.linspace(0, side - size, n).astype(int) // GRID * GRID
                    for side, size, n in zip(sides, window, (rows, columns)))
@@ -83,7 +82,8 @@ def _checked(image: np.ndarray) -> np.ndarray:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or 'not enough memory' in str(error)
+    # On a CPU torch has a RuntimeError for it, with the words of the allocator
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or 'DefaultCPUAllocator' in str(error)
 
 
 class Restorer:
@@ -98,7 +98,7 @@ class Restorer:
         rates: Learned inner rates of every step by weight, where `options` give no rate.
 
     Raises:
-        ValueError: `device` is unknown.
+        ValueError: `device` is unknown or not there, or the network has no heads.
     """
 
     def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
@@ -106,15 +106,19 @@ class Restorer:
         try:
             self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
                                        else 'cpu' if device == 'auto' else device)
-        except RuntimeError as error:
-            raise ValueError(f'device {device!r} is unknown to torch') from error
+            torch.zeros(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise UserError(f'device {device!r} is unknown to torch, or not there') from error
+        if not hasattr(net, 'forward_features'):
+            raise UserError(f'a {type(net).__name__} has no heads to adapt; use MultiTaskNet or WithAuxiliaryHead')
         if self.device.type == 'cpu':
             keep_freed_memory()
         self._options, self._rates = options, rates
         self._halo, self._multiple = getattr(net, 'halo', None), getattr(net, 'multiple', 1)
         self._scale = getattr(net, 'scale', 1)
-        self._net = net.eval().requires_grad_(False).to(self.device).to(memory_format=memory_format(self.device))
-        self._objective: Any = None
+        net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
+        self._net = net.to(memory_format=memory_format(self.device))
+        self._objective: Any = None  # an Objective, and a module
         self._judge: Any = None
         self._guard: GuardOptions | None = None
         if options is not None:
@@ -151,17 +155,24 @@ class Restorer:
         Raises:
             ValueError: A file is missing or cannot be used; the message names it.
         """
-        with open(find_option_file(path), encoding='utf-8') as file:
-            opt = yaml.safe_load(file)
-        where = opt['path']
-        found = find_weights(weights or where['pretrain_network_g'])
-        saved = load_checkpoint('path: pretrain_network_g', found)
-        key = where.get('param_key_g', 'params')
-        net = build_network(dict(opt['network_g']))
-        net.load_state_dict(saved[key if key in saved else 'params'])
+        opt = read_option_file(find_option_file(path))
+        if opt.get('network_m') is not None:
+            raise UserError(f'{path}: a Restorer has no mask network (network_m)')
+        found = weights or opt['path'].get('pretrain_network_g')
+        if found is None:
+            raise UserError(f"{path}: path: key 'pretrain_network_g' is missing")
+        opt['path']['pretrain_network_g'] = found = find_weights(found)
+        net = check_network(opt, 'network_g', load=True)
         section = (opt.get('val') or {}).get('adapt')
-        options = None if section is None else parse(Adapt, section, 'val: adapt')
-        return cls(net, options, device, saved_rates(found))
+        rates = saved_rates(found)
+        if section is None:
+            return cls(net, None, device)
+        options = parse(Adapt, section, 'val: adapt')
+        if options.aux_opt is None:
+            options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
+        if rates is not None and options.lr is None:
+            check_rates(rates, net)
+        return cls(net, options, device, rates)
 
     def restore(self, image: np.ndarray | str | Path, output: str | Path | None = None,
                 **options: Any) -> np.ndarray | Path:
@@ -201,30 +212,40 @@ class Restorer:
             sample_pixels: Larger images are adapted to about so many of their pixels, spread evenly; None: to all.
 
         Raises:
-            ValueError: The image is none, or an option is out of range.
+            ValueError: The image is none, an option is out of range, or the adaptation diverged.
             MemoryError: The memory does not suffice for the smallest tile.
         """
         start = time.perf_counter()
         pixels = _checked(image)
-        if steps is not None and steps < 0:
-            raise ValueError(f'steps must be at least 0, not {steps!r}')
-        if lr is not None and not lr > 0:
-            raise ValueError(f'lr must be greater than 0, not {lr!r}')
-        if tile is not None and (tile < self._multiple or tile % self._multiple):
-            raise ValueError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
+        self.check(steps, lr, tile, sample_pixels)
         size = tile or self._tile_size()
         while True:
             try:
                 restored, kept, losses = self._run(pixels, size, steps, lr, guard, sample_pixels)
                 break
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 if tile is not None or size <= LEAST_TILE or self._halo is None:
                     raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
-                size //= 2
+                size = max(size // 2 // LEAST_TILE, 1) * LEAST_TILE
         shape = restored.shape[:2] if image.ndim == 2 else restored.shape
         return Restoration(restored.reshape(shape), kept, losses, time.perf_counter() - start)
+
+    def check(self, steps: int | None = None, lr: float | None = None, tile: int | None = None,
+              sample_pixels: int | None = SAMPLE) -> None:
+        """Refuse options of :meth:`run` that are out of range.
+
+        Raises:
+            ValueError: The message names the option.
+        """
+        for name, value, low in (('steps', steps, 0), ('sample_pixels', sample_pixels, 1)):
+            if value is not None and (not isinstance(value, int) or value < low):
+                raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
+        if lr is not None and not lr > 0:
+            raise ValueError(f'lr must be greater than 0, not {lr!r}')
+        if tile is not None and (tile < self._multiple or tile % self._multiple):
+            raise ValueError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
 
     def _tile_size(self) -> int:
         features = next(module.out_channels for module in self._net.modules() if isinstance(module, nn.Conv2d))
@@ -257,6 +278,9 @@ class Restorer:
             for step, (adapted, loss) in enumerate(adapting, start=1):
                 weights, kept = adapted, step
                 losses.append(loss.item())
+                if not math.isfinite(losses[-1]):
+                    raise UserError(f'the adaptation diverged, the loss is {losses[-1]} at step {step}; choose a '
+                                    'smaller lr')
             if watching is not None:
                 weights, kept = watching.weights if watching.step else None, watching.step
             if seen is pixels and weights is not None:

@@ -46,6 +46,13 @@ def test_a_folder_is_restored_once(call, folder, capsys):
     assert os.stat(folder / 'out/a.png').st_mtime_ns > before
 
 
+def test_what_is_in_out_is_no_input(call, folder):
+    for _ in range(2):
+        assert call('denoise', '.', '-o', 'in/out', '--steps', '0', '--device', 'cpu') == 0
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file()) == [
+        'in/a.png', 'in/out/in/a.png', 'in/out/in/sub/b.jpg', 'in/sub/b.jpg']
+
+
 @pytest.mark.parametrize('task, scale', [('sr2', 2), ('sr4', 4), ('deblur', 1)])
 def test_tasks(call, folder, task, scale):
     assert call('restore', '--task', task, 'in/a.png', '-o', 'large.tif', '--steps', '0', '--device', 'cpu') == 0
@@ -80,12 +87,16 @@ def test_an_interruption_leaves_whole_files(call, folder, monkeypatch, capsys):
     (('denoise', 'empty', '-o', 'out'), 'empty holds no image (.jpg, '),
     (('denoise', 'in', '-o', 'out.png'), '-o out.png is one file, but there are 2 images'),
     (('denoise', 'in', '-o', 'in'), 'in/a.png would be written over'),
+    (('denoise', 'in/a.png', 'in', '-o', 'in'), 'in/a.png would be written over'),
+    (('denoise', 'in', '-o', 'out.bmp'), '-o out.bmp: the ending must be one of .jpg'),
+    (('denoise', 'in/text.gif', '-o', 'out'), 'in/text.gif: the ending must be one of .jpg'),
     (('denoise', 'in', 'in/a.png', '-o', 'out'), 'in/a.png and in/a.png would both be written to out/a.png'),
     (('denoise', 'in', '-o', 'out', '--device', 'abacus'), "device 'abacus' is unknown"),
     (('denoise', 'in/a.png', '-o', 'out', '--tile', '33'), 'tile must be a multiple of 4, not 33'),
 ])
 def test_mistakes_write_nothing(call, folder, capsys, arguments, message):
     (folder / 'empty').mkdir()
+    (folder / 'in/text.gif').touch()
     assert call(*arguments) == 2
     assert message in capsys.readouterr().err
     assert not (folder / 'out').exists() and not (folder / 'out.png').exists()

@@ -36,6 +36,7 @@ class Scripted:
     ([1.0, 2.0, 3.0, 1.5], 0.0, 0, 0.0),
     ([1.0, float('nan'), 0.5, float('nan')], 0.05, 2, 0.5),
     ([0.0, 0.0, 0.0, 0.0], 0.0, 0, 0.0),
+    ([-1.0, -0.97, -1.2, -1.1], 0.05, 2, 0.2),  # an estimate can be negative
 ])
 def test_the_best_step_is_kept_if_it_is_good_enough(values, margin, step, decrease):
     task = Scripted(*values)

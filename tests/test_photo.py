@@ -82,6 +82,17 @@ def test_alpha_is_kept(tmp_path, channels, mode):
         photo.write(photo.pixels, tmp_path / 'out.jpg')
 
 
+def test_enlarged_alpha_lies_on_its_pixels(tmp_path):
+    array = pixels(channels=4)
+    array[..., 3] = np.where(np.arange(30) < 15, 0, 255)
+    photo = Photo.read(save(tmp_path / 'in.png', array))
+    photo.write(photo.pixels.repeat(2, 0).repeat(2, 1), tmp_path / 'out.png')
+    with Image.open(tmp_path / 'out.png') as out:
+        alpha = np.asarray(out)[..., 3].astype(int)
+    np.testing.assert_array_equal(alpha, 255 - alpha[:, ::-1])  # the edge is in the middle
+    assert not alpha[:, 0].any() and alpha[0, 29] < 128 <= alpha[0, 30]
+
+
 @pytest.mark.parametrize('name, make, message', [
     ('none.png', None, 'there is no file .*none.png'),
     ('text.png', lambda path: path.write_text('no image'), 'cannot read the image .*text.png'),
@@ -101,17 +112,24 @@ def test_what_cannot_be_read_is_named(tmp_path, name, make, message):
 
 def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
     photo = Photo.read(save(tmp_path / 'in.png', pixels()))
-    for name, array, message in (('out.gif', photo.pixels, 'the ending must be one of'),
-                                 ('out.jpg', photo.pixels.astype(np.uint16), 'jpg cannot hold 16 bits')):
+    image = pyvips.Image.new_from_array(pixels(dtype=np.uint16)).copy(interpretation='rgb16')
+    image.write_to_file(str(tmp_path / 'in16.png'))
+    deep = Photo.read(tmp_path / 'in16.png')
+    for name, one, message in (('out.gif', photo, 'the ending must be one of'), ('out.jpg', deep, 'hold 16 bits')):
         with pytest.raises(UserError, match=message):
-            photo.write(array, tmp_path / name)
+            one.write(one.pixels, tmp_path / name)
     with pytest.raises(UserError, match='cannot write .*lost'):
         photo.write(photo.pixels, tmp_path / 'lost' / 'out.png')
-    assert [path.name for path in tmp_path.iterdir()] == ['in.png']
+    (tmp_path / 'folder.png').mkdir()
+    for name in ('folder.png', 'in.png/out.png', 'x' * 300 + '.png'):
+        with pytest.raises(UserError, match=f'cannot write .*{name}'):
+            photo.write(photo.pixels, tmp_path / name)
+    photo.write(photo.pixels, tmp_path / ('x' * 240 + '.png'))  # as long as a name may be
+    assert sorted(path.name[:3] for path in tmp_path.iterdir()) == ['fol', 'in.', 'in1', 'xxx']
 
 
 def test_images_of_a_folder(tmp_path):
-    for name in ('b.PNG', 'a.jpeg', 'sub/c.tif', 'notes.txt', '.a.partial.png'):
+    for name in ('b.PNG', 'a.jpeg', 'sub/c.tif', 'notes.txt', '.a.partial.png', '.thumbnails/a.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [path.relative_to(tmp_path).as_posix() for path in photos(tmp_path)] == ['a.jpeg', 'b.PNG', 'sub/c.tif']

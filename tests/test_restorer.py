@@ -39,7 +39,8 @@ def test_presets_restore_as_their_option_files_say(name):
         opt = yaml.safe_load(file)
     y = image()
     restored = restorer.restore(y, steps=0)
-    net = MultiTaskNet(scale=opt.get('scale', 1))
+    arguments = {key: value for key, value in opt['network_g'].items() if key != 'type'}
+    net = MultiTaskNet(**arguments)
     net.load_state_dict(torch.load(PACKAGE / f'weights/{name}.pth')['params'])
     with torch.no_grad():  # mirrored up to multiples of 8, as tiles need it
         x = torch.from_numpy(np.pad(y, ((0, 4), (0, 0), (0, 0)), 'symmetric')).permute(2, 0, 1)[None] / 255
@@ -83,7 +84,7 @@ def test_smaller_tiles_where_memory_runs_out(monkeypatch):
     def scarce(pixels, size, *others):
         sizes.append(size)
         if size > 128:
-            raise torch.OutOfMemoryError('out of memory')
+            torch.empty(2 ** 50)  # more than there is
         return run(pixels, size, *others)
 
     y = image()
@@ -114,6 +115,38 @@ def test_a_sample_is_spread_over_the_image():
     assert part[0, 0] == 0 and part[256, 256] == (600 - 256) // 16 * 16 * 1000 + (1000 - 256) // 16 * 16
     assert sample(pixels, 600 * 1000) is pixels
     assert sample(pixels[:100], 60000).shape == (100, 512, 1)
+    assert sample(np.zeros((60000, 300, 1), np.uint8), 2 ** 20).shape == (4096, 256, 1)
+
+
+def test_the_network_of_the_user_is_left_alone():
+    net = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2).train()
+    Restorer(net, Adapt(**ADAPTING), 'cpu').restore(image())
+    assert net.training and all(weight.requires_grad for weight in net.parameters())
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'network_m': {'type': 'MaskNet'}}, 'a Restorer has no mask network'),
+    ({'network_g': {'type': 'RIDNet'}, 'path': {'pretrain_network_g': None}}, "key 'pretrain_network_g' is missing"),
+    ({'network_g': {'type': 'MultiTaskNet', 'num_feat': 16}}, 'is a checkpoint of another MultiTaskNet'),
+    ({'path': {'pretrain_network_g': 'lost.pth'}}, 'there is no file lost.pth'),
+    ({'val': {'adapt': {'step': 5}}}, "val: adapt: unknown key 'step'; did you mean 'steps'"),
+    ({'path': None}, 'path cannot be None'),
+])
+def test_mistakes_in_an_option_file_are_named(tmp_path, changes, message):
+    with open(find_option_file(PRESETS['fast']), encoding='utf-8') as file:
+        opt = {**yaml.safe_load(file), 'path': {'pretrain_network_g': 'weights/fast.pth'}, **changes}
+    (tmp_path / 'test.yml').write_text(yaml.safe_dump(opt))
+    with pytest.raises(ValueError, match=message):
+        Restorer.from_options(str(tmp_path / 'test.yml'), device='cpu')
+
+
+def test_an_option_file_that_adapts_as_it_was_trained(tmp_path):
+    with open(find_option_file(PRESETS['fast']), encoding='utf-8') as file:
+        opt = {**yaml.safe_load(file), 'path': {'pretrain_network_g': 'weights/fast.pth'}}
+    y, expected = image(), Restorer.from_options(PRESETS['fast'], 'weights/fast.pth', 'cpu').run(image())
+    opt['train'] = {'aux_opt': opt['val']['adapt'].pop('aux_opt')}
+    (tmp_path / 'test.yml').write_text(yaml.safe_dump(opt))
+    assert Restorer.from_options(str(tmp_path / 'test.yml'), device='cpu').run(y).losses == expected.losses
 
 
 def test_files(tmp_path):
@@ -128,12 +161,17 @@ def test_files(tmp_path):
 @pytest.mark.parametrize('call, message', [
     (lambda: Restorer.from_pretrained('slow'), "there is no preset 'slow'; the package brings fast, "),
     (lambda: Restorer.from_pretrained('fast', 'abacus'), "device 'abacus' is unknown"),
+    (lambda: Restorer.from_pretrained('fast', 'meta'), "device 'meta' is unknown"),
+    (lambda: Restorer(torch.nn.Conv2d(3, 3, 1)), 'a Conv2d has no heads to adapt'),
+    (lambda: make().restore(image(), sample_pixels=0), 'sample_pixels must be an integer of at least 1, not 0'),
+    (lambda: make().restore(image(), steps=1.5), 'steps must be an integer of at least 0, not 1.5'),
+    (lambda: make(ADAPTING).restore(image(), steps=5, lr=1e30), 'the adaptation diverged, the loss is (nan|inf)'),
     (lambda: make().restore(np.zeros((4, 4, 4), np.uint8)), r'an image must be of shape .* not \(4, 4, 4\)'),
     (lambda: make().restore(np.zeros((0, 4, 3), np.uint8)), r'an image must be of shape .* not \(0, 4, 3\)'),
     (lambda: make().restore(np.zeros((4, 4, 3), np.int64)), 'uint8, uint16 or floating point, not int64'),
     (lambda: make().restore(np.full((4, 4, 3), 255.0)), r'must be in \[0, 1\], not 255.0'),
     (lambda: make().restore(np.full((4, 4, 3), np.nan)), r'must be in \[0, 1\], not nan'),
-    (lambda: make().restore(image(), steps=-1), 'steps must be at least 0, not -1'),
+    (lambda: make().restore(image(), steps=-1), 'steps must be an integer of at least 0, not -1'),
     (lambda: make().restore(image(), lr=0.0), 'lr must be greater than 0, not 0.0'),
     (lambda: make().restore(image(), tile=33), 'tile must be a multiple of 2, not 33'),
     (lambda: make().restore(image(), 'out.png'), 'output is for an image that is given by its path'),

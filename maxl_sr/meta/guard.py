@@ -40,7 +40,7 @@ class Guard:
             raise ValueError(f'every must be at least 1, not {every!r}')
         self._task, self._patience, self._every, self._in_vain = task, patience, every, 0
         self._start = self._least = self._value(task.weights)
-        self._margin = margin * self._start
+        self._margin = margin * self._start.abs()
         self.weights, self.step, self.decrease = task.weights, 0, 0.0
 
     @no_grad()
@@ -53,11 +53,11 @@ class Guard:
         self._in_vain += 1
         if value < self._least - self._margin:
             self._least, self._in_vain = value, 0
-            self.weights, self.step, self.decrease = weights, step, float(1 - value / self._start)
+            self.weights, self.step, self.decrease = weights, step, float((self._start - value) / self._start.abs())
         return self._patience is None or self._in_vain < self._patience
 
     def watch(self, adapting: Iterable[tuple[Weights, Tensor]], steps: int) -> Iterator[tuple[Weights, Tensor]]:
-        """Yield what :func:`~maxl_sr.meta.adapt.adapt` yields, as long as it is worth it, looking at the weights."""
+        """Yield what :func:`~maxl_sr.meta.adapt.adapt` yields in `steps` steps, while they are worth it."""
         for step, (weights, loss) in enumerate(adapting, start=1):
             due = step % self._every == 0 or step == steps
             go_on = not due or self.look(step, weights)
