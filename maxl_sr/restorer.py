@@ -22,7 +22,7 @@ from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
-PRESETS = {'fast': 'denoise/test_fast.yml',
+PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml',
            'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
            'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to

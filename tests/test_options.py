@@ -86,21 +86,22 @@ def test_the_settings_of_the_paper():
     assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
 
 
-WEIGHTS = {'fast': 1, 'sr_x2': 2, 'sr_x4': 4, 'sr_blind_x2': 2, 'deblur_motion': 1, 'deblur_gopro': 1}
+WEIGHTS = {'fast': {}, 'best': {'num_feat': 64, 'feat_step': 32}, 'sr_x2': {'scale': 2}, 'sr_x4': {'scale': 4},
+           'sr_blind_x2': {'scale': 2}, 'deblur_motion': {}, 'deblur_gopro': {}}
 
 
 def test_the_weights_of_the_package_have_a_text_and_fit():
     folder = Path(find_weights('weights/sr_x2.pth')).parent
     assert {path.stem for path in folder.glob('*.pth')} == {path.stem for path in folder.glob('*.md')} == set(WEIGHTS)
-    for name, scale in WEIGHTS.items():
-        net = build_network({'type': 'MultiTaskNet', 'scale': scale})
+    for name, arguments in WEIGHTS.items():
+        net = build_network({'type': 'MultiTaskNet', **arguments})
         net.load_state_dict(torch.load(find_weights(f'weights/{name}.pth'))['params'])
 
 
 def test_weights_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_weights('experiments/x.pth') == 'experiments/x.pth'
-    with pytest.raises(UserError, match='no weights weights/sr.pth; the package brings weights/deblur_gopro.pth'):
+    with pytest.raises(UserError, match='no weights weights/sr.pth; the package brings weights/best.pth, '):
         find_weights('weights/sr.pth')
     with pytest.raises(UserError, match='no weights'):
         find_weights('weights/../cli.py')
