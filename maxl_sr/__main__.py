@@ -19,6 +19,7 @@ OTHERS: dict[str, tuple[Callable[[], int], str]] = {
 
 
 def positive_number(text: str) -> float:
+    """Return an argument that must be greater than 0; argparse names it by this function."""
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f'must be greater than 0, not {text}')
@@ -26,6 +27,7 @@ def positive_number(text: str) -> float:
 
 
 def count(text: str) -> int:
+    """Return an argument that must be an integer of at least 0; argparse names it by this function."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f'must be at least 0, not {text}')

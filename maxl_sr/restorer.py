@@ -1,7 +1,6 @@
 """Restore photographs with the weights that come with the package, or with your own."""
 
 import copy
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -278,9 +277,6 @@ class Restorer:
             for step, (adapted, loss) in enumerate(adapting, start=1):
                 weights, kept = adapted, step
                 losses.append(loss.item())
-                if not math.isfinite(losses[-1]):
-                    raise UserError(f'the adaptation diverged, the loss is {losses[-1]} at step {step}; choose a '
-                                    'smaller lr')
             if watching is not None:
                 weights, kept = watching.weights if watching.step else None, watching.step
             if seen is pixels and weights is not None:
@@ -303,6 +299,8 @@ class Restorer:
 
     def _to_pixels(self, restored: Tensor, like: np.ndarray) -> np.ndarray:
         """Return ``(1, 3, sH', sW')`` as pixels ``(sH, sW, C)`` of the kind of those that it is of."""
+        if not torch.isfinite(restored).all():
+            raise UserError('the adaptation diverged: the restored image is not finite; choose a smaller lr')
         height, width = (self._scale * side for side in like.shape[:2])
         image = restored[0, :, :height, :width].clamp(0, 1)
         if like.shape[2] == 1:

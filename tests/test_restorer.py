@@ -118,6 +118,12 @@ def test_a_sample_is_spread_over_the_image():
     assert sample(np.zeros((60000, 300, 1), np.uint8), 2 ** 20).shape == (4096, 256, 1)
 
 
+def test_the_guard_refuses_an_adaptation_that_diverged():
+    restorer = make({**ADAPTING, 'guard': {'aux_opt': {'type': 'BlindSpotLoss', 'seed': 1}}})
+    run = restorer.run(image(), lr=1e30)
+    assert run.steps == 0 and np.array_equal(run.image, restorer.restore(image(), steps=0))
+
+
 def test_the_network_of_the_user_is_left_alone():
     net = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2).train()
     Restorer(net, Adapt(**ADAPTING), 'cpu').restore(image())
@@ -165,7 +171,8 @@ def test_files(tmp_path):
     (lambda: Restorer(torch.nn.Conv2d(3, 3, 1)), 'a Conv2d has no heads to adapt'),
     (lambda: make().restore(image(), sample_pixels=0), 'sample_pixels must be an integer of at least 1, not 0'),
     (lambda: make().restore(image(), steps=1.5), 'steps must be an integer of at least 0, not 1.5'),
-    (lambda: make(ADAPTING).restore(image(), steps=5, lr=1e30), 'the adaptation diverged, the loss is (nan|inf)'),
+    (lambda: make(ADAPTING).restore(image(), lr=1e30), 'the adaptation diverged: the restored image is not finite'),
+    (lambda: make(ADAPTING).restore(image(), lr=1e38, steps=1), 'the adaptation diverged'),  # its loss was finite
     (lambda: make().restore(np.zeros((4, 4, 4), np.uint8)), r'an image must be of shape .* not \(4, 4, 4\)'),
     (lambda: make().restore(np.zeros((0, 4, 3), np.uint8)), r'an image must be of shape .* not \(0, 4, 3\)'),
     (lambda: make().restore(np.zeros((4, 4, 3), np.int64)), 'uint8, uint16 or floating point, not int64'),
