@@ -27,9 +27,9 @@ PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml',
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from
 GRID = 16  # at which these begin: the blocks of JPEG stay whole
-TILE = 1024  # largest side of a tile
+TILE = 768  # largest side of a tile
 LEAST_TILE = 64
-COPIES = 10  # of the features of a tile that are in memory at a time, at full resolution
+COPIES = 16  # of the features of a tile that are in memory at a time, at full resolution
 SHARE = 0.5  # of the free memory
 
 
