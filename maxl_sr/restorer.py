@@ -2,9 +2,10 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Guard, Task, Tiling, adapt
 from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.tiled import scaled
+from maxl_sr.meta.tiled import scaled, tiled
 from maxl_sr.models.adaptive_model import DEFAULT_LR, check_rates, guard_options, saved_rates
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import check_network, read_option_file
@@ -21,8 +22,10 @@ from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
-PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml',
-           'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
+Result = TypeVar('Result')
+
+PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml', 'sr_x2': 'sr/test_x2.yml',
+           'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
            'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from
@@ -48,6 +51,17 @@ class Restoration:
     steps: int
     losses: list[float]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Adaptation:
+    """What was found for one image: the network, a copy of its own, and the weights to replace in it."""
+
+    net: nn.Module
+    task: Task | None
+    weights: Weights | None
+    steps: int
+    losses: list[float]
 
 
 def sample(pixels: np.ndarray, count: int) -> np.ndarray:
@@ -95,13 +109,14 @@ class Restorer:
         options: How to adapt, as in the section ``val: adapt`` of an option file; None: not at all.
         device: 'auto' (a GPU where there is one), or a device of torch.
         rates: Learned inner rates of every step by weight, where `options` give no rate.
+        mask_net: A mask network, for the objective; None: none.
 
     Raises:
         ValueError: `device` is unknown or not there, or the network has no heads.
     """
 
     def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
-                 rates: Any = None) -> None:
+                 rates: Any = None, mask_net: nn.Module | None = None) -> None:
         try:
             self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
                                        else 'cpu' if device == 'auto' else device)
@@ -115,8 +130,8 @@ class Restorer:
         self._options, self._rates = options, rates
         self._halo, self._multiple = getattr(net, 'halo', None), getattr(net, 'multiple', 1)
         self._scale = getattr(net, 'scale', 1)
-        net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
-        self._net = net.to(memory_format=memory_format(self.device))
+        self._net = self._frozen(net)
+        self._mask_net = None if mask_net is None else self._frozen(mask_net)
         self._objective: Any = None  # an Objective, and a module
         self._judge: Any = None
         self._guard: GuardOptions | None = None
@@ -126,6 +141,20 @@ class Restorer:
             if options.guard is not None:
                 self._guard = guard_options(options.guard, self._scale)
                 self._judge = check_objective('val: adapt: guard: aux_opt', self._guard.aux_opt, self._scale)
+
+    def _frozen(self, net: nn.Module) -> nn.Module:
+        net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
+        return net.to(memory_format=memory_format(self.device))
+
+    @property
+    def adapts(self) -> bool:
+        """Whether there is an objective to adapt on."""
+        return self._options is not None
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask network."""
+        return self._mask_net is not None
 
     @classmethod
     def from_pretrained(cls, name: str = 'fast', device: str = 'auto') -> 'Restorer':
@@ -140,38 +169,43 @@ class Restorer:
         """
         if name not in PRESETS:
             raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name], f'weights/{name}.pth', device)
+        return cls.from_options(PRESETS[name], f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
 
     @classmethod
-    def from_options(cls, path: str, weights: str | None = None, device: str = 'auto') -> 'Restorer':
-        """Return the restorer that a test's option file describes: its network, checkpoint and adaptation.
+    def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',
+                     mask_weights: str | None = None) -> 'Restorer':
+        """Return the restorer that a test's option file describes: its networks, checkpoints and adaptation.
 
         Args:
             path: The option file, or the name of one of the package's.
             weights: Another checkpoint of the network.
             device: As for the class.
+            mask_weights: Another checkpoint of the mask network, where the option file has one.
 
         Raises:
             ValueError: A file is missing or cannot be used; the message names it.
         """
         opt = read_option_file(find_option_file(path))
-        if opt.get('network_m') is not None:
-            raise UserError(f'{path}: a Restorer has no mask network (network_m)')
-        found = weights or opt['path'].get('pretrain_network_g')
-        if found is None:
-            raise UserError(f"{path}: path: key 'pretrain_network_g' is missing")
-        opt['path']['pretrain_network_g'] = found = find_weights(found)
-        net = check_network(opt, 'network_g', load=True)
+        nets: dict[str, nn.Module] = {}
+        for name, given in (('network_g', weights), ('network_m', mask_weights)):
+            if opt.get(name) is None and name == 'network_m':
+                continue
+            found = given or opt['path'].get(f'pretrain_{name}')
+            if found is None:
+                raise UserError(f"{path}: path: key 'pretrain_{name}' is missing")
+            opt['path'][f'pretrain_{name}'] = find_weights(found)
+            nets[name] = check_network(opt, name, load=True)
+        net, mask_net = nets['network_g'], nets.get('network_m')
         section = (opt.get('val') or {}).get('adapt')
-        rates = saved_rates(found)
+        rates = saved_rates(opt['path']['pretrain_network_g'])
         if section is None:
-            return cls(net, None, device)
+            return cls(net, None, device, mask_net=mask_net)
         options = parse(Adapt, section, 'val: adapt')
         if options.aux_opt is None:
             options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
         if rates is not None and options.lr is None:
             check_rates(rates, net)
-        return cls(net, options, device, rates)
+        return cls(net, options, device, rates, mask_net)
 
     def restore(self, image: np.ndarray | str | Path, output: str | Path | None = None,
                 **options: Any) -> np.ndarray | Path:
@@ -198,7 +232,8 @@ class Restorer:
         return Path(output)
 
     def run(self, image: np.ndarray, steps: int | None = None, lr: float | None = None, guard: bool = True,
-            tile: int | None = None, sample_pixels: int | None = SAMPLE) -> Restoration:
+            tile: int | None = None, sample_pixels: int | None = SAMPLE,
+            progress: Callable[[int, float], None] | None = None) -> Restoration:
         """Restore an image and tell how.
 
         Args:
@@ -209,6 +244,7 @@ class Restorer:
             tile: Side of the tiles in which larger images are computed, a multiple of the network's `multiple`; None:
                 as large as the free memory allows. It does not change the result.
             sample_pixels: Larger images are adapted to about so many of their pixels, spread evenly; None: to all.
+            progress: Is called after each step with its number, from 1, and the objective before it.
 
         Raises:
             ValueError: The image is none, an option is out of range, or the adaptation diverged.
@@ -217,19 +253,52 @@ class Restorer:
         start = time.perf_counter()
         pixels = _checked(image)
         self.check(steps, lr, tile, sample_pixels)
+
+        def restore(size: int) -> tuple[np.ndarray, _Adaptation]:
+            found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress)
+            return self._restored(found, pixels, size), found
+
+        restored, found = self._in_memory(tile, restore)
+        shape = restored.shape[:2] if image.ndim == 2 else restored.shape
+        return Restoration(restored.reshape(shape), found.steps, found.losses, time.perf_counter() - start)
+
+    def adapted(self, image: np.ndarray, steps: int | None = None, lr: float | None = None, guard: bool = True,
+                tile: int | None = None, sample_pixels: int | None = SAMPLE) -> tuple[nn.Module, int]:
+        """Return the network with the weights that :meth:`run` would restore the image by, and their step.
+
+        Arguments and errors are those of :meth:`run`.
+        """
+        pixels = _checked(image)
+        self.check(steps, lr, tile, sample_pixels)
+        found = self._in_memory(tile, lambda size: self._adapt(pixels, size, steps, lr, guard, sample_pixels))
+        found.net.load_state_dict(found.weights or {}, strict=False)
+        return found.net, found.steps
+
+    def mask(self, image: np.ndarray) -> np.ndarray | None:
+        """Return the mask ``(H, W)`` in (0, 1) of an image as for :meth:`run`; None: there is no mask network."""
+        mask_net = self._mask_net
+        if mask_net is None:
+            return None
+        pixels = _checked(image)
+
+        @torch.no_grad()
+        def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
+            return mask_net(y)[0, 0, :read.shape[0], :read.shape[1], None].cpu().numpy()
+
+        return self._in_memory(None, lambda size: self._by_tiles(compute, pixels, self._mask_tiling(size)))[..., 0]
+
+    def _in_memory(self, tile: int | None, compute: Callable[[int], Result]) -> Result:
+        """Return what `compute` returns with tiles of a size that the memory suffices for, or of the given one."""
         size = tile or self._tile_size()
         while True:
             try:
-                restored, kept, losses = self._run(pixels, size, steps, lr, guard, sample_pixels)
-                break
+                return compute(size)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 if tile is not None or size <= LEAST_TILE or self._halo is None:
                     raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
                 size = max(size // 2 // LEAST_TILE, 1) * LEAST_TILE
-        shape = restored.shape[:2] if image.ndim == 2 else restored.shape
-        return Restoration(restored.reshape(shape), kept, losses, time.perf_counter() - start)
 
     def check(self, steps: int | None = None, lr: float | None = None, tile: int | None = None,
               sample_pixels: int | None = SAMPLE) -> None:
@@ -238,6 +307,8 @@ class Restorer:
         Raises:
             ValueError: The message names the option.
         """
+        if self._options is None and (steps or lr is not None):
+            raise ValueError('steps, lr: this network has no objective to adapt on (val: adapt)')
         for name, value, low in (('steps', steps, 0), ('sample_pixels', sample_pixels, 1)):
             if value is not None and (not isinstance(value, int) or value < low):
                 raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
@@ -252,38 +323,61 @@ class Restorer:
         side = max(int(pixels ** 0.5) - 2 * (self._halo or 0), LEAST_TILE)
         return min(side // LEAST_TILE * LEAST_TILE, TILE)
 
+    def _tiling(self, size: int) -> Tiling | None:
+        return None if self._halo is None else Tiling(size, self._halo, self._multiple)
+
+    def _mask_tiling(self, size: int) -> Tiling | None:
+        halo = getattr(self._mask_net, 'halo', None)
+        return None if halo is None else Tiling(size, halo, self._multiple)
+
     @torch.no_grad()
-    def _run(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
-             sample_pixels: int | None) -> tuple[np.ndarray, int, list[float]]:
+    def _adapt(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
+               sample_pixels: int | None, progress: Callable[[int, float], None] | None = None) -> _Adaptation:
         # Copies: while weights are replaced in a network, another thread must not use it
         net, objective, judge = copy.deepcopy((self._net, self._objective, self._judge))
-        tiling = None if self._halo is None else Tiling(size, self._halo, self._multiple)
+        opt = self._options
+        if opt is None or steps == 0:
+            return _Adaptation(net, None, None, 0, [])
+        tiling = self._tiling(size)
         seen = pixels if sample_pixels is None else sample(pixels, sample_pixels)
         y = self._to_tensor(seen, self._padded(seen))
+        mask = self._mask_of(y, size)
         bound = BoundNet(net, y, tiling=tiling)
+        task = Task(net, objective, y, mask, opt.params, bound, tiling)
+        number = opt.steps if steps is None else steps
+        rates = lr or opt.lr or (DEFAULT_LR if self._rates is None else self._rates(number))
+        adapting = adapt(task, number, rates, opt.optimizer)
+        watching = None
+        if guard and self._guard is not None:
+            watching = Guard(Task(net, judge, y, mask, opt.params, bound, tiling), self._guard.margin,
+                             self._guard.patience, self._guard.every)
+            adapting = watching.watch(adapting, number)
         weights: Weights | None = None
         kept, losses = 0, []
-        if self._options is not None and steps != 0:
-            opt = self._options
-            task = Task(net, objective, y, None, opt.params, bound, tiling)
-            number = opt.steps if steps is None else steps
-            rates = lr or opt.lr or (DEFAULT_LR if self._rates is None else self._rates(number))
-            adapting = adapt(task, number, rates, opt.optimizer)
-            watching = None
-            if guard and self._guard is not None:
-                watching = Guard(Task(net, judge, y, None, opt.params, bound, tiling), self._guard.margin,
-                                 self._guard.patience, self._guard.every)
-                adapting = watching.watch(adapting, number)
-            for step, (adapted, loss) in enumerate(adapting, start=1):
-                weights, kept = adapted, step
-                losses.append(loss.item())
-            if watching is not None:
-                weights, kept = watching.weights if watching.step else None, watching.step
-            if seen is pixels and weights is not None:
-                return self._to_pixels(task.restored(weights), pixels), kept, losses
-        if seen is pixels:
-            return self._to_pixels(bound.restored(), pixels), kept, losses
-        return self._by_tiles(net, weights, pixels, tiling), kept, losses
+        for step, (adapted, loss) in enumerate(adapting, start=1):
+            weights, kept = adapted, step
+            losses.append(loss.item())
+            if progress is not None:
+                progress(step, losses[-1])
+        if watching is not None:
+            weights, kept = watching.weights if watching.step else None, watching.step
+        return _Adaptation(net, task if seen is pixels else None, weights, kept, losses)
+
+    def _mask_of(self, y: Tensor, size: int) -> Tensor | None:
+        mask_net, tiling = self._mask_net, self._mask_tiling(size)
+        if mask_net is None:
+            return None
+        return mask_net(y) if tiling is None else tiled(lambda _, part: (mask_net(part), ), {}, y, tiling)[0]
+
+    @torch.no_grad()
+    def _restored(self, found: _Adaptation, pixels: np.ndarray, size: int) -> np.ndarray:
+        if found.task is not None:  # which has the features of the image
+            return self._to_pixels(found.task.restored(found.weights or {}), pixels)
+
+        def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
+            return self._to_pixels(BoundNet(found.net, y, found.weights).restored(), read)
+
+        return self._by_tiles(compute, pixels, self._tiling(size), self._scale)
 
     def _padded(self, pixels: np.ndarray) -> tuple[int, int]:
         """Return height and width rounded up to what tiles can have, of an image of half the size too."""
@@ -310,16 +404,21 @@ class Restorer:
             return values.astype(like.dtype)
         return (values * _largest(like.dtype)).round().astype(like.dtype)
 
-    def _by_tiles(self, net: nn.Module, weights: Weights | None, pixels: np.ndarray,
-                  tiling: Tiling | None) -> np.ndarray:
-        """Return the restored pixels; of the image no more than a tile is there as features or in floating point."""
-        if tiling is None:
-            y = self._to_tensor(pixels, self._padded(pixels))
-            return self._to_pixels(BoundNet(net, y, weights).restored(), pixels)
-        restored = np.empty((*(self._scale * side for side in pixels.shape[:2]), pixels.shape[2]), pixels.dtype)
-        for tile in tiling.tiles(self._padded(pixels)):
+    def _by_tiles(self, compute: Callable[[Tensor, np.ndarray], np.ndarray], pixels: np.ndarray, tiling: Tiling | None,
+                  scale: int = 1) -> np.ndarray:
+        """Return what `compute` makes of an image, ``(sH, sW, C)``, from tiles, or from the whole at once.
+
+        Of the image no more than a tile is there as features or in floating point. `compute` is given a tile as it is
+        read, ``(1, 3, H, W)``, and the pixels of it that are none of the padding.
+        """
+        sides = self._padded(pixels)
+        whole: np.ndarray | None = None
+        for tile in (tiling or Tiling(max(sides), 0)).tiles(sides):
             read = pixels[tile.read]
             height, width = (part.stop - part.start for part in tile.read)
-            part = self._to_pixels(BoundNet(net, self._to_tensor(read, (height, width)), weights).restored(), read)
-            restored[scaled(tile.own, self._scale)] = part[scaled(tile.inner(), self._scale)]
-        return restored
+            part = compute(self._to_tensor(read, (height, width)), read)
+            if whole is None:
+                whole = np.empty((*(scale * side for side in pixels.shape[:2]), part.shape[2]), part.dtype)
+            whole[scaled(tile.own, scale)] = part[scaled(tile.inner(), scale)]
+        assert whole is not None
+        return whole

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from maxl_sr import Restorer
+from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.photo import Photo
 from maxl_sr.restorer import PRESETS, sample
@@ -47,8 +48,10 @@ def test_presets_restore_as_their_option_files_say(name):
         expected = (net(x)[0, :, :restored.shape[0]].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     assert restored.dtype == np.uint8 and restored.shape == tuple(opt['scale'] * side for side in y.shape[:2]) + (3, )
     assert np.abs(restored.astype(int) - expected).max() <= 1
+    assert restorer.has_mask == ('network_m' in opt) and restorer.adapts == ('adapt' in opt['val'])
     run = restorer.run(y)
-    assert 0 < len(run.losses) <= opt['val']['adapt']['steps'] and run.steps <= len(run.losses) and run.seconds > 0
+    steps = opt['val']['adapt']['steps'] if restorer.adapts else 0
+    assert run.steps <= len(run.losses) <= steps and bool(run.losses) == restorer.adapts and run.seconds > 0
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -77,19 +80,64 @@ def test_tiles_do_not_change_the_result(scale, sampled):
         assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
 
 
+@pytest.mark.parametrize('tile', [16, 32, 512])
+def test_the_mask_by_tiles_is_that_of_the_whole_image(monkeypatch, tile):
+    torch.manual_seed(0)
+    mask_net = MaskNet(num_feat=4, num_block=2)
+    restorer = Restorer(MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2), device='cpu',
+                        mask_net=mask_net)
+    monkeypatch.setattr(restorer, '_tile_size', lambda: tile)
+    y = image(72, 96)[:70, :95]
+    padded = np.pad(y, ((0, 2), (0, 1), (0, 0)), 'symmetric')
+    expected = mask_net(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0, :70, :95]
+    np.testing.assert_allclose(restorer.mask(y), expected.detach(), rtol=0, atol=1e-6)
+    assert make().mask(y) is None
+
+
+def test_the_mask_network_weighs_the_objective():
+    torch.manual_seed(0)
+    net, mask_net = MultiTaskNet(num_feat=4, feat_step=2, num_block=1, num_level=2), MaskNet(num_feat=4, num_block=1)
+    options = Adapt(steps=1, lr=1e-3, aux_opt={'type': 'MaskedReconstructionLoss'})
+    y = image(72, 96, dtype=np.float32)  # not padded
+    restorer = Restorer(net, options, 'cpu', mask_net=mask_net)
+    loss, = restorer.run(y).losses
+    with torch.no_grad():
+        x = torch.from_numpy(y).permute(2, 0, 1)[None]
+        _, reconstructed = net.forward_heads(net.forward_features(x), x)
+        expected = ((reconstructed - x).abs() * mask_net(x)).mean()
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    assert restorer.run(y, tile=16).losses[0] == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_adapted_network_restores_the_image_as_the_restorer_does():
+    restorer, y = make(ADAPTING), image(dtype=np.float32)
+    net, step = restorer.adapted(y)
+    with torch.no_grad():
+        alone = net(torch.from_numpy(y).permute(2, 0, 1)[None])[0].permute(1, 2, 0).clamp(0, 1)
+    np.testing.assert_allclose(restorer.restore(y), alone, rtol=0, atol=1e-6)
+    assert step == 2 and not np.array_equal(restorer.restore(y, steps=0), restorer.restore(y))
+    assert restorer.adapted(y, steps=0)[1] == 0
+
+
+def test_progress_is_told():
+    told = []
+    run = make(ADAPTING).run(image(), progress=lambda step, loss: told.append((step, loss)))
+    assert told == list(enumerate(run.losses, start=1)) and len(told) == 2
+
+
 def test_smaller_tiles_where_memory_runs_out(monkeypatch):
     restorer, sizes = make(ADAPTING), []
-    run = restorer._run
+    adapt = restorer._adapt
 
     def scarce(pixels, size, *others):
         sizes.append(size)
         if size > 128:
             torch.empty(2 ** 50)  # more than there is
-        return run(pixels, size, *others)
+        return adapt(pixels, size, *others)
 
     y = image()
     expected = restorer.restore(y)
-    monkeypatch.setattr(restorer, '_run', scarce)
+    monkeypatch.setattr(restorer, '_adapt', scarce)
     monkeypatch.setattr(restorer, '_tile_size', lambda: 512)
     assert np.array_equal(restorer.restore(y), expected) and sizes == [512, 256, 128]
     with pytest.raises(MemoryError, match='not enough memory for tiles of 256 pixels'):
@@ -131,7 +179,7 @@ def test_the_network_of_the_user_is_left_alone():
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'network_m': {'type': 'MaskNet'}}, 'a Restorer has no mask network'),
+    ({'network_m': {'type': 'MaskNet'}}, "key 'pretrain_network_m' is missing"),
     ({'network_g': {'type': 'RIDNet'}, 'path': {'pretrain_network_g': None}}, "key 'pretrain_network_g' is missing"),
     ({'network_g': {'type': 'MultiTaskNet', 'num_feat': 16}}, 'is a checkpoint of another MultiTaskNet'),
     ({'path': {'pretrain_network_g': 'lost.pth'}}, 'there is no file lost.pth'),
@@ -170,7 +218,7 @@ def test_files(tmp_path):
     (lambda: Restorer.from_pretrained('fast', 'meta'), "device 'meta' is unknown"),
     (lambda: Restorer(torch.nn.Conv2d(3, 3, 1)), 'a Conv2d has no heads to adapt'),
     (lambda: make().restore(image(), sample_pixels=0), 'sample_pixels must be an integer of at least 1, not 0'),
-    (lambda: make().restore(image(), steps=1.5), 'steps must be an integer of at least 0, not 1.5'),
+    (lambda: make(ADAPTING).restore(image(), steps=1.5), 'steps must be an integer of at least 0, not 1.5'),
     (lambda: make(ADAPTING).restore(image(), lr=1e30), 'the adaptation diverged: the restored image is not finite'),
     (lambda: make(ADAPTING).restore(image(), lr=1e38, steps=1), 'the adaptation diverged'),  # its loss was finite
     (lambda: make().restore(np.zeros((4, 4, 4), np.uint8)), r'an image must be of shape .* not \(4, 4, 4\)'),
@@ -178,8 +226,9 @@ def test_files(tmp_path):
     (lambda: make().restore(np.zeros((4, 4, 3), np.int64)), 'uint8, uint16 or floating point, not int64'),
     (lambda: make().restore(np.full((4, 4, 3), 255.0)), r'must be in \[0, 1\], not 255.0'),
     (lambda: make().restore(np.full((4, 4, 3), np.nan)), r'must be in \[0, 1\], not nan'),
-    (lambda: make().restore(image(), steps=-1), 'steps must be an integer of at least 0, not -1'),
-    (lambda: make().restore(image(), lr=0.0), 'lr must be greater than 0, not 0.0'),
+    (lambda: make().restore(image(), steps=1), 'this network has no objective to adapt on'),
+    (lambda: make(ADAPTING).restore(image(), steps=-1), 'steps must be an integer of at least 0, not -1'),
+    (lambda: make(ADAPTING).restore(image(), lr=0.0), 'lr must be greater than 0, not 0.0'),
     (lambda: make().restore(image(), tile=33), 'tile must be a multiple of 2, not 33'),
     (lambda: make().restore(image(), 'out.png'), 'output is for an image that is given by its path'),
     (lambda: make().restore('lost.png'), 'there is no file lost.png'),

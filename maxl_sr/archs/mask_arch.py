@@ -19,6 +19,9 @@ class MaskNet(nn.Module):
         num_feat: Channels of the features.
         num_block: Number of residual blocks.
 
+    Attributes:
+        halo: How many pixels beyond a tile its mask depends on.
+
     Raises:
         ValueError: An argument is not a positive integer.
     """
@@ -26,6 +29,7 @@ class MaskNet(nn.Module):
     def __init__(self, num_in_ch: int = 3, num_feat: int = 32, num_block: int = 3) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
+        self.halo = 2 * num_block + 2
         self.conv_first = conv(num_in_ch, num_feat)
         self.blocks = nn.ModuleList(ResBlock(num_feat) for _ in range(num_block))
         self.activation = nn.PReLU()

@@ -227,7 +227,13 @@ def _count(default: int) -> Any:
 
 @dataclass(frozen=True)
 class Compute:
-    """How a training computes: ``train: autocast`` (float32, or bfloat16 where torch allows it), ``cuda_graph``."""
+    """How a training computes; keys of ``train`` itself.
+
+    Attributes:
+        autocast: 'no': float32; 'bf16': the networks compute in bfloat16 where torch's autocast has it, which changes
+            gradients by up to 0.5 %.
+        cuda_graph: Whether an iteration is captured as a CUDA graph; for a training on one GPU.
+    """
 
     autocast: Literal['no', 'bf16'] = 'no'
     cuda_graph: bool = True
@@ -241,14 +247,37 @@ class Compute:
 
 @dataclass(frozen=True)
 class VirtualStep:
-    """``train: inner`` of stage 1: the virtual step of MAXL."""
+    """``train: inner`` of ``MAXLModel``: the virtual step of MAXL, ``θ⁺ = θ − lr · ∇(L_pri + L_aux)``.
+
+    Attributes:
+        lr: Step size.
+    """
 
     lr: float = _rate(1e-3)
 
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """``train: inner`` of stage 2: the inner loop of meta-transfer learning."""
+    """``train: inner`` of ``MetaTransferModel``: K steps ``θ' ← θ' − lr · loss_weight · ∇L_aux`` for every sample.
+
+    Attributes:
+        steps: Number of steps K.
+        lr: Inner rate; with `learn_lr` the learned rates begin with ``lr · loss_weight``, unless those of
+            ``pretrain_network_g`` are there to go on with.
+        loss_weight: Weight λ_in of the inner objective.
+        params: What adapts: the heads of the network, or all of its weights.
+        meta_gradient: 'stored' (exact, keeps the graphs of the K steps, fastest), 'replay' (exact, keeps the weights of
+            the K steps alone and computes each step again on the way back), 'first_order' (without second derivatives,
+            and so without a gradient into the mask), or 'auto': 'stored' where the graphs fit into half of the free
+            memory, otherwise 'replay'.
+        learn_lr: Whether the inner rates are learned: one for every 'tensor' that adapts or for every 'parameter', or
+            'no'. Needs ``train: optim_r``.
+        per_step: Whether every step has learned rates of its own.
+        samples: Whether the samples of a batch adapt 'one_by_one' or 'together', in fewer and larger kernels, for a
+            GPU; 'together' needs ``autocast: no``.
+        unadapted_weight: Weight, in the outer loss, of L_pri before the first step, for a network that shall be good
+            un-adapted, too.
+    """
 
     steps: int = _count(5)
     lr: float = _rate(5e-5)
@@ -263,7 +292,16 @@ class InnerLoop:
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """``val: adapt: guard``: the test by which an image is adapted to, or not; see :class:`maxl_sr.meta.Guard`."""
+    """``val: adapt: guard``: whether, and how far, an image is adapted to; see :class:`maxl_sr.meta.Guard`.
+
+    Attributes:
+        margin: Adapted weights are kept if they lower the guard's objective by more than this part of its value at the
+            trained weights, below its value at the weights kept before.
+        every: Number of steps between two looks; the last step is looked at in any case.
+        patience: After so many looks in a row that kept nothing, the steps end; null: never.
+        aux_opt: The guard's objective: an inner objective, which estimates the error of the restored image; it gets no
+            mask.
+    """
 
     margin: float = field(default=0.05, metadata={'low': 0, 'below': 1})
     every: int = _count(1)
@@ -273,10 +311,15 @@ class GuardOptions:
 
 @dataclass(frozen=True)
 class Adapt:
-    """``val: adapt``: adaptation at test time.
+    """``val: adapt``: adaptation at test time, from the trained weights for every image.
 
-    Without ``aux_opt`` that of ``train``, or the masked reconstruction; without ``lr`` the learned rates, or 1e-5;
-    without ``guard`` all steps are taken whatever the image.
+    Attributes:
+        steps: Number of steps K.
+        lr: Step size, for 'adam' in Adam's unit; null: the inner rates learned in training, 1e-5 where there are none.
+        params: What adapts: the heads of the network, or all of its weights.
+        optimizer: Plain gradient steps or Adam; learned rates are those of 'sgd'.
+        aux_opt: Inner objective; null: that of ``train``, ``MaskedReconstructionLoss`` where there is none.
+        guard: The guard; null: all steps are taken, whatever the image.
     """
 
     steps: int = _count(5)
