@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from maxl_sr import prepare, test, train
+from maxl_sr import compare, prepare, test, train
 from maxl_sr.photo import QUALITY, SUFFIXES
-from maxl_sr.restore_files import Job, jobs, restore_files
+from maxl_sr.report import Report
+from maxl_sr.restore_files import jobs, restore_files
 from maxl_sr.restorer import PRESETS, Restorer
 
 TASKS = {'sr2': 'sr_x2', 'sr4': 'sr_x4', 'deblur': 'deblur_motion'}
@@ -15,6 +16,7 @@ OTHERS: dict[str, tuple[Callable[[], int], str]] = {
     'train': (train.main, 'train a model from an option file, as python -m maxl_sr.train'),
     'test': (test.main, 'test a model from an option file, as python -m maxl_sr.test'),
     'prepare': (prepare.main, 'make data sets of the official downloads, as python -m maxl_sr.prepare'),
+    'compare': (compare.main, 'one table of test results, or of folders of images against their ground truth'),
 }
 
 
@@ -48,15 +50,19 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument('--tile', type=count, metavar='PIXELS',
                         help='side of the tiles of large images (default: by the free memory)')
     common.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
+    common.add_argument('--report', type=Path, metavar='FOLDER',
+                        help='write report.csv and index.html there: before, after, mask, objective of every image')
     common.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
     note = f'JPEG and WebP are written with quality {QUALITY}.'
     denoise = commands.add_parser('denoise', parents=[common], help='restore noisy photographs', epilog=note)
-    denoise.add_argument('--preset', choices=[name for name in PRESETS if not name.startswith(('sr_', 'deblur_'))],
-                         default='fast')
     restore = commands.add_parser('restore', parents=[common], help='enlarge or sharpen photographs', epilog=note)
-    choice = restore.add_mutually_exclusive_group(required=True)
-    choice.add_argument('--task', choices=TASKS)
-    choice.add_argument('--preset', choices=PRESETS)
+    for command, presets in ((denoise, [name for name in PRESETS if not name.startswith(('sr_', 'deblur_'))]),
+                             (restore, list(PRESETS))):
+        choice = command.add_mutually_exclusive_group(required=command is restore)
+        if command is restore:
+            choice.add_argument('--task', choices=TASKS)
+        choice.add_argument('--preset', choices=presets, default='fast' if command is denoise else None)
+        choice.add_argument('-opt', metavar='FILE', help="option file of a test with a network of one's own")
     for name, (_, text) in OTHERS.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
@@ -71,12 +77,15 @@ def main() -> int:
     parser = _parser()
     args = parser.parse_args()
     try:
-        work: list[Job] = jobs(args.inputs, args.output)
-        name = args.preset or TASKS[args.task]
-        restorer = Restorer.from_pretrained(name, args.device)
+        work = jobs(args.inputs, args.output, args.report)
+        if args.opt is not None:
+            restorer = Restorer.from_options(args.opt, device=args.device)
+        else:
+            restorer = Restorer.from_pretrained(args.preset or TASKS[args.task], args.device)
         options = {'steps': args.steps, 'lr': args.lr, 'tile': args.tile}
         restorer.check(**options)
-        return restore_files(restorer, work, {**options, 'guard': not args.no_guard}, args.overwrite)
+        report = None if args.report is None else Report(args.report)
+        return restore_files(restorer, work, {**options, 'guard': not args.no_guard}, args.overwrite, report)
     except ValueError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -80,9 +80,7 @@ class Photo:
             alpha = self._alpha if self._alpha.shape[1::-1] == size else cv2.resize(self._alpha, size,
                                                                                     interpolation=cv2.INTER_CUBIC)
             pixels = np.concatenate([pixels, alpha.reshape(*pixels.shape[:2], -1)], axis=2)
-        image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-        image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
-        self._copy_metadata(image)
+        image = self._with_metadata(pixels)
         partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
         try:
             image.write_to_file(str(partial), **SAVE_OPTIONS.get(path.suffix.lower(), {}))
@@ -92,6 +90,24 @@ class Photo:
         finally:
             with suppress(OSError):
                 partial.unlink()
+
+    def shown(self, pixels: np.ndarray) -> pyvips.Image:
+        """Return `pixels`, those of this image, of a part of it or of its restored image, as a screen shows them.
+
+        Converted from the colour profile to sRGB of 8 bits, turned upright, without alpha; computed when it is written.
+        """
+        image = self._with_metadata(pixels)
+        if image.get_typeof('icc-profile-data'):
+            with suppress(pyvips.Error):  # a profile of another kind of image is left aside, as viewers do
+                image = image.icc_transform('srgb', embedded=True)
+        return image.colourspace('srgb').cast('uchar').autorot()
+
+    def shown_values(self, values: np.ndarray) -> pyvips.Image:
+        """Return values ``(H, W)`` in [0, 1], one a pixel of this image or a part of it, as grey, turned upright."""
+        image = pyvips.Image.new_from_array((values * 255).round().astype(np.uint8)).copy()
+        if self._source.get_typeof('orientation'):
+            image.set_type(pyvips.GValue.gint_type, 'orientation', self._source.get('orientation'))
+        return image.autorot()
 
     def check_target(self, path: Path) -> None:
         """Refuse a file that cannot hold this image.
@@ -107,12 +123,15 @@ class Photo:
         if self._alpha is not None and suffix in ('.jpg', '.jpeg'):
             raise UserError(f'{path}: {suffix} cannot hold an alpha channel; use .png, .tif or .webp')
 
-    def _copy_metadata(self, image: pyvips.Image) -> None:
+    def _with_metadata(self, pixels: np.ndarray) -> pyvips.Image:
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+        image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
         own = {'width', 'height', 'bands', 'format', 'coding', 'interpretation', 'xoffset', 'yoffset', 'xres', 'yres',
                'filename', 'vips-loader', 'n-pages', 'bits-per-sample', 'palette'}
         for name in self._source.get_fields():
             if name not in own:
                 image.set_type(self._source.get_typeof(name), name, self._source.get(name))
+        return image
 
 
 def photos(path: Path) -> list[Path]:
@@ -121,3 +140,12 @@ def photos(path: Path) -> list[Path]:
         return [path]
     return sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES and file.is_file()
                   and not any(part.startswith('.') for part in file.relative_to(path).parts))
+
+
+def megapixels(path: Path) -> float:
+    """Return the size of the image of a file by its header; 0 where it cannot be read."""
+    try:
+        image = pyvips.Image.new_from_file(str(path), access='sequential', revalidate=True)
+    except pyvips.Error:
+        return 0
+    return image.width * image.height / 1e6

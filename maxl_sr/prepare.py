@@ -469,7 +469,8 @@ def _scene_list(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='python -m maxl_sr.prepare', description=__doc__,
+    called = sys.argv[0] if sys.argv[0].startswith('maxl-sr ') else 'python -m maxl_sr.prepare'
+    parser = argparse.ArgumentParser(prog=called, description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
     for name, text in {

@@ -1,8 +1,10 @@
 """maxl-sr: photographs and folders from the command line."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 import maxl_sr.__main__ as command
 from maxl_sr import Restorer
 from maxl_sr.photo import Photo
+from maxl_sr.utils.packaged import find_option_file
 
 
 @pytest.fixture
@@ -82,6 +85,21 @@ def test_an_interruption_leaves_whole_files(call, folder, monkeypatch, capsys):
     assert [path.name for path in (folder / 'out').rglob('*') if path.is_file()] == ['a.png']
 
 
+def test_progress_is_told_in_images_megapixels_and_time(call, capsys):
+    assert call('denoise', 'in', '-o', 'out', '--steps', '1', '--no-guard', '--device', 'cpu') == 0
+    told = capsys.readouterr().err
+    assert 'image 2 of 2, b.jpg' in told and ' of 0.0 MP' in told and 'MP/s' in told and ' left' in told
+
+
+def test_a_network_of_ones_own(call, folder):
+    text = Path(find_option_file('denoise/test_fast.yml')).read_text(encoding='utf-8')
+    (folder / 'own.yml').write_text(re.sub('experiments/.*net_g_latest.pth', 'weights/best.pth', text).replace(
+        '  type: MultiTaskNet', '  type: MultiTaskNet\n  num_feat: 64\n  feat_step: 32'))
+    assert call('denoise', 'in/a.png', '-opt', 'own.yml', '--steps', '0', '-o', 'out', '--device', 'cpu') == 0
+    expected = Restorer.from_pretrained('best', 'cpu').restore(folder / 'in/a.png', steps=0)
+    np.testing.assert_array_equal(Photo.read(folder / 'out/a.png').pixels, expected)
+
+
 @pytest.mark.parametrize('arguments, message', [
     (('denoise', 'lost', '-o', 'out'), 'there is no file or folder lost'),
     (('denoise', 'empty', '-o', 'out'), 'empty holds no image (.jpg, '),
@@ -92,6 +110,9 @@ def test_an_interruption_leaves_whole_files(call, folder, monkeypatch, capsys):
     (('denoise', 'in/text.gif', '-o', 'out'), 'in/text.gif: the ending must be one of .jpg'),
     (('denoise', 'in', 'in/a.png', '-o', 'out'), 'in/a.png and in/a.png would both be written to out/a.png'),
     (('denoise', 'in', '-o', 'out', '--device', 'abacus'), "device 'abacus' is unknown"),
+    (('denoise', 'in', '-o', 'out', '-opt', 'lost.yml'), 'there is no file lost.yml'),
+    (('denoise', 'in', '-o', 'out', '--report', 'in/a.png'), '--report in/a.png is a file; name a folder'),
+    (('restore', '--task', 'sr2', 'in', '-o', 'out', '--steps', '1'), 'no objective to adapt on'),
     (('denoise', 'in/a.png', '-o', 'out', '--tile', '33'), 'tile must be a multiple of 4, not 33'),
 ])
 def test_mistakes_write_nothing(call, folder, capsys, arguments, message):
@@ -112,7 +133,7 @@ def test_a_wrong_call_is_told_by_the_parser(call, arguments):
 
 
 @pytest.mark.parametrize('name, text', [('train', 'usage: maxl-sr train'), ('test', 'usage: maxl-sr test'),
-                                        ('prepare', 'usage: python -m maxl_sr.prepare')])
+                                        ('prepare', 'usage: maxl-sr prepare'), ('compare', 'usage: maxl-sr compare')])
 def test_the_other_commands_are_there(name, text):
     done = subprocess.run([sys.executable, '-m', 'maxl_sr', name, '--help'], text=True, capture_output=True)
     assert done.returncode == 0 and done.stdout.startswith(text)
