@@ -1,9 +1,6 @@
 """Whether, and how far, to adapt."""
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +8,7 @@ from conftest import NETS, test_options
 
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.compare import results
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
 from maxl_sr.meta import BoundNet, Guard, Task, adapt
@@ -142,9 +140,7 @@ def test_it_stops_where_the_guard_says_so_and_the_table_is_whole(guarded, tmp_pa
     assert list(first)[-4:] == ['ssim_step3', 'ssim_after', 'guard_step', 'seconds']
     assert first['psnr_step1'] and not first['psnr_step2'] and first['psnr_after'] == first['psnr_before']
     assert second['psnr_step3']
-    script = Path(__file__).resolve().parents[1] / 'scripts/table.py'
-    table = subprocess.run([sys.executable, script, tmp_path / 'results/tiny_test'], text=True, capture_output=True)
-    assert table.returncode == 0 and '| tiny (2) | tiny_test |' in table.stdout
+    assert '| tiny (2) | tiny_test |' in results([tmp_path / 'results/tiny_test'])
 
 
 @pytest.mark.parametrize('guard, message', [

@@ -1,10 +1,7 @@
 """Both models through BasicSR's own pipelines: training, checkpoints, meta-test, figures before and after."""
 
 import csv
-import subprocess
-import sys
 from copy import deepcopy
-from pathlib import Path
 
 import basicsr.models
 import cv2
@@ -15,6 +12,7 @@ from basicsr.metrics import calculate_metric
 from conftest import test_options as options_for_test
 from conftest import train_options
 
+from maxl_sr.compare import results
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
@@ -73,9 +71,7 @@ def test_train_and_test(model, make_pairs, run, tmp_path):
     log = next((tmp_path / 'results/tiny_test').glob('*.log')).read_text()
     mean = np.mean([float(row['psnr_before']) for row in rows])
     assert f'# psnr_before: {mean:.4f}' in log and '# psnr: ' in log
-    script = Path(__file__).resolve().parents[1] / 'scripts/table.py'
-    table = subprocess.run([sys.executable, script, 'results/tiny_test'], cwd=tmp_path, text=True, capture_output=True,
-                           check=True).stdout.splitlines()
+    table = results([tmp_path / 'results/tiny_test']).splitlines()
     assert len(table) == 3 and table[2].startswith('| tiny (3) | tiny_test | ') and f' | {mean:.2f} / ' in table[2]
 
 
