@@ -1,6 +1,7 @@
 """The command line: ``maxl-sr denoise PHOTO_OR_FOLDER… -o OUT`` and the rest; ``python -m maxl_sr`` is the same."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,26 @@ from maxl_sr.restore_files import jobs, restore_files
 from maxl_sr.restorer import PRESETS, Restorer
 
 TASKS = {'sr2': 'sr_x2', 'sr4': 'sr_x4', 'deblur': 'deblur_motion'}
+
+
+def _extra(module: str, name: str) -> Callable[[], int]:
+    """Return the command of a module whose libraries come with the extra `name`."""
+    def run() -> int:
+        try:
+            return int(importlib.import_module(module).main())
+        except ModuleNotFoundError as error:
+            print(f"error: there is no {error.name}; maxl-sr {name} needs pip install 'maxl_sr[{name}]'",
+                  file=sys.stderr)
+            return 2
+
+    return run
+
+
 OTHERS: dict[str, tuple[Callable[[], int], str]] = {
     'train': (train.main, 'train a model from an option file, as python -m maxl_sr.train'),
     'test': (test.main, 'test a model from an option file, as python -m maxl_sr.test'),
     'prepare': (prepare.main, 'make data sets of the official downloads, as python -m maxl_sr.prepare'),
+    'web': (_extra('maxl_sr.web', 'web'), 'a page in the browser to restore photographs on'),
     'compare': (compare.main, 'one table of test results, or of folders of images against their ground truth'),
 }
 

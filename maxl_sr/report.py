@@ -53,7 +53,8 @@ class Row:
     pictures: str  # beginning of the names of its pictures
 
 
-def _curve(objective: list[float]) -> str:
+def curve(objective: list[float]) -> str:
+    """Return the objective by step as a figure of HTML; nothing for less than two."""
     if len(objective) < 2:
         return ''
     low, high = min(objective), max(objective)
@@ -66,17 +67,22 @@ def _curve(objective: list[float]) -> str:
             '</figcaption></figure>')
 
 
+def outcome(steps: int, taken: int) -> str:
+    """Say whether an image was adapted to: after how many steps the weights were kept, of those `taken`."""
+    if not taken:
+        return 'not adapted'
+    return f'adapted, {steps} of {taken} steps kept' if steps else f'{taken} steps, none kept: not adapted'
+
+
 def _article(row: Row) -> str:
     at = f'pictures/{quote(row.pictures)}'
     size, where = f'{row.width} × {row.height} pixels', html.escape(row.restored)
     mask = '' if row.mask_mean is None else (
         f'<figure><img src="{at}_mask.png" alt="mask"><figcaption>mask of the same part (white: trusted), of the whole '
         f'{row.mask_mean:.3f} on the mean</figcaption></figure>')
-    adapted = (f'adapted, {row.steps} of {row.taken} steps kept' if row.steps else
-               f'{row.taken} steps, none kept: restored with the trained weights' if row.taken else 'not adapted')
     return f'''<article>
 <h2>{html.escape(row.image)}</h2>
-<p class="figures">{size} · {adapted} · {row.seconds:.1f} s · {where}</p>
+<p class="figures">{size} · {outcome(row.steps, row.taken)} · {row.seconds:.1f} s · {where}</p>
 <div class="parts">
 <figure><label class="slider"><img src="{at}_before.png" alt="before">
 <img class="after" src="{at}_after.png" alt="after">
@@ -85,7 +91,7 @@ def _article(row: Row) -> str:
 <figcaption>the middle: left before, right after</figcaption></figure>
 {mask}
 <figure><img src="{at}_overview.jpg" alt=""><figcaption>restored</figcaption></figure>
-{_curve(row.objective)}
+{curve(row.objective)}
 </div>
 </article>'''
 

@@ -152,6 +152,11 @@ class Restorer:
         return self._options is not None
 
     @property
+    def steps(self) -> int:
+        """Number of steps that are taken where none is given."""
+        return 0 if self._options is None else self._options.steps
+
+    @property
     def has_mask(self) -> bool:
         """Whether there is a mask network."""
         return self._mask_net is not None
