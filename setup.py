@@ -24,8 +24,10 @@ setup(
     ],
     entry_points={'console_scripts': ['maxl-sr = maxl_sr.__main__:main']},
     extras_require={
+        'web': ['gradio>=6', 'scikit-image'],
+        'export': ['onnx', 'onnxscript', 'onnxruntime', 'safetensors'],
         'test': ['pytest', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools',
-                 'wheel'],
+                 'wheel', 'playwright', 'spandrel'],
         'demo': ['scikit-image'],
         'benchmark': ['matplotlib', 'higher', 'torchopt'],
     },

@@ -24,8 +24,8 @@ from maxl_sr.utils.packaged import find_option_file, find_weights
 
 Result = TypeVar('Result')
 
-PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml', 'sr_x2': 'sr/test_x2.yml',
-           'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
+PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml', 'paper': 'denoise/test_paper.yml',
+           'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
            'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from

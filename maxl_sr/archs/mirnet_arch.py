@@ -208,7 +208,7 @@ def _pad_end(x: Tensor, dim: int, multiple: int) -> Tensor:
 
 @ARCH_REGISTRY.register()
 class MIRNet(nn.Module):
-    """MIRNet (section 3): the input plus a residual, by groups of multi-scale residual blocks.
+    """MIRNet (arXiv 2003.06792): the input plus a residual, by groups of multi-scale residual blocks.
 
     31,787,419 parameters with the default arguments. Images ``(B, C, H, W)`` in [0, 1], any size from 1×1: sides that
     are no multiples of ``stride**(height - 1)`` are extended for the computation.
@@ -217,7 +217,7 @@ class MIRNet(nn.Module):
         num_in_ch: Channels of the input.
         num_out_ch: Channels of the output; must equal `num_in_ch`.
         num_feat: Channels of the features at full resolution; at least 8.
-        kernel_size: Of the first and the last convolution; odd.
+        kernel_size: Side of the kernels of the first and the last convolution; odd.
         stride: Ratio of size, and of channels the other way round, between neighbouring streams; at least 2.
         num_rrg: Recursive residual groups.
         num_msrb: Multi-scale residual blocks of every group.

@@ -72,11 +72,11 @@ def cascaded_head(num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int
 
 @ARCH_REGISTRY.register()
 class MultiTaskNet(nn.Module):
-    """Multi-task network: ``x̂ = y + r`` from the primary head, and ``ŷ`` from ``cat(x̂, r)`` by the auxiliary head.
+    """A U-Net, a primary head that restores the image, and an auxiliary head that reconstructs the input from that.
 
-    603,360 parameters with the default arguments (body 544,608, primary head 37,728, auxiliary head 21,024). ``net(x)``
-    is the restored image only, so that the network stands in for any other restorer. Images ``(B, C, H, W)`` in [0, 1],
-    any size from 1×1.
+    ``x̂ = y + r`` from the primary head, and ``ŷ`` from ``cat(x̂, r)`` by the auxiliary head. 603,360 parameters with
+    the default arguments (body 544,608, primary head 37,728, auxiliary head 21,024). ``net(x)`` is the restored image
+    only, so that the network stands in for any other restorer. Images ``(B, C, H, W)`` in [0, 1], any size from 1×1.
 
     For super-resolution by s the restored image is ``(B, C, sH, sW)``: the residual is added to the bicubic enlargement
     of y, and the auxiliary head, which reconstructs y itself, reads the s×s pixels of x̂ and r as channels.
@@ -154,7 +154,7 @@ class MultiTaskNet(nn.Module):
 
 @ARCH_REGISTRY.register()
 class ParallelMultiTaskNet(MultiTaskNet):
-    """The parallel baseline (Figure 4, after Chi et al. 2021): both heads read the features of the body.
+    """``MultiTaskNet`` with both heads side by side (the paper's baseline, Figure 4, after Chi et al. 2021).
 
     Arguments, shapes and errors are those of :class:`MultiTaskNet`; the auxiliary head is built like the primary
     one and predicts the input image itself.

@@ -15,7 +15,7 @@ LEVELS = 2 ** 16 - 1
 
 @dataclass(frozen=True)
 class CameraNoise:
-    """``camera`` of :class:`~maxl_sr.data.degradation.Degradation`: ranges from which every image draws.
+    """``degradation: camera``: noise as a camera makes it; ranges from which every image draws.
 
     The clean image is taken back to the raw values of a sensor (gamma, colour matrix, white balance, Bayer mosaic),
     gets noise of variance ``shot · x + read²`` there and is developed again: its noise depends on the intensity, is

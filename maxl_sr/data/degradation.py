@@ -17,7 +17,7 @@ from maxl_sr.resume import seeded
 
 @dataclass(frozen=True)
 class Degradation:
-    """How :class:`SyntheticDegradationDataset` degrades: blur, then sub-sampling, noise, compression; null: not so.
+    """``degradation`` of :class:`SyntheticDegradationDataset`: blur, sub-sampling, noise, compression, in this order.
 
     Attributes:
         sigma: Gaussian blur: range of the standard deviation, in pixels of the clean image; the two axes of an
@@ -27,9 +27,9 @@ class Degradation:
             an image gets one or the other with equal probability.
         kernel_size: Side of the blur kernels, an odd number of pixels.
         downsample: 'bicubic' (MATLAB's, with anti-aliasing) or 'direct' (every s-th pixel, beginning with the first).
-        noise: Ranges of :class:`maxl_sr.data.noise.Noise`, none if absent.
-        camera: Ranges of :class:`maxl_sr.data.camera_noise.CameraNoise`, none if absent.
-        jpeg: Range of the quality of a JPEG compression, 1 to 100.
+        noise: Noise, :class:`~maxl_sr.data.noise.Noise`; null: none.
+        camera: Noise of a camera, :class:`~maxl_sr.data.camera_noise.CameraNoise`; null: none.
+        jpeg: Range of the quality of a JPEG compression, 1 to 100; null: none.
     """
 
     sigma: Range | None = field(default=None, metadata={'low': 0, 'strict': True})

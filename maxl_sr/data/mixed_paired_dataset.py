@@ -30,13 +30,23 @@ class MixedPairedDataset(Dataset):
     their names.
 
     Options:
-        sets: In training: list of sections with the options of ``PairedImageDataset`` (``dataroot_gt``,
-            ``dataroot_lq``, ``io_backend``, ``filename_tmpl``, ``meta_info_file``) and ``augment`` (see
-            :class:`~maxl_sr.data.pair_augmentation.PairAugmentation`), or with ``type: SyntheticNoiseDataset`` or
-            ``SyntheticDegradationDataset`` and the options of it. Otherwise the keys of the one set of pairs stand in
-            the section itself.
-        center_crop: Size of the central crop of the input in validation and test; default the whole image.
-        gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR.
+        sets (list of sections, none): In training: the sets, each with the keys from ``dataroot_gt`` to ``augment``
+            below, or with ``type: SyntheticNoiseDataset`` or ``type: SyntheticDegradationDataset`` and the keys of
+            that. Without ``sets`` the keys of one set of pairs stand in the section itself.
+        dataroot_gt (text, required without ``sets``): Folder or LMDB of clean images.
+        dataroot_lq (text, required without ``sets``): Folder or LMDB of noisy (blurred, small) images, of the same
+            names.
+        io_backend (section, required without ``sets``): ``type: disk``, or ``type: lmdb``.
+        filename_tmpl (text, '{}'): Name, without suffix, of the noisy image that belongs to the clean one named ``{}``.
+        meta_info_file (text or null, null): Text file that lists the clean images to be used, one in a line.
+        augment (section or null, null): Training: changes of the pairs,
+            :class:`~maxl_sr.data.pair_augmentation.PairAugmentation`; for scale 1.
+        center_crop (integer or null, null): Validation and test: side of the central crop of the input, in pixels;
+            null: the whole image.
+        gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels; a
+            multiple of the scale.
+        use_hflip (true or false, required in training): Whether images are flipped left to right at random.
+        use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.
 
     Raises:
         UserError: An option is unknown, missing or of the wrong type, or a set has no images.

@@ -15,16 +15,21 @@ from maxl_sr.utils.options import parse
 
 @DATASET_REGISTRY.register()
 class SyntheticDegradationDataset(CleanImageDataset):
-    """Pairs (degraded, clean) for super-resolution and deblurring; see :class:`CleanImageDataset`.
+    """Pairs (degraded, clean) from clean images on disk or in an LMDB, for super-resolution and deblurring.
+
+    See :class:`CleanImageDataset`.
 
     Options:
-        dataroot_gt: Folder or LMDB of clean images.
-        io_backend: ``type: disk`` or ``type: lmdb``.
-        degradation: See :class:`maxl_sr.data.degradation.Degradation`.
-        seed: Seed of the fixed degradation; default 0.
-        center_crop: Size of the central crop in validation and test; default the whole image.
-        gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR; `gt_size` is a multiple of
-            the scale.
+        dataroot_gt (text, required): Folder or LMDB of clean images.
+        io_backend (section, required): ``type: disk``, or ``type: lmdb``.
+        degradation (section, {}): What is done to the images: :class:`~maxl_sr.data.degradation.Degradation`.
+        seed (integer, 0): Seed of the degradation of validation and test, which is fixed; at least 0.
+        center_crop (integer or null, null): Validation and test: side of the central crop of the clean image, in
+            pixels; null: the whole image.
+        gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels; a
+            multiple of the scale.
+        use_hflip (true or false, required in training): Whether images are flipped left to right at random.
+        use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.
     """
 
     degradation_keys = ('degradation', )

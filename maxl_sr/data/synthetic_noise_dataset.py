@@ -13,15 +13,20 @@ from maxl_sr.utils.options import parse
 
 @DATASET_REGISTRY.register()
 class SyntheticNoiseDataset(CleanImageDataset):
-    """Pairs (noisy, clean) from clean images on disk or in an LMDB; see :class:`CleanImageDataset`.
+    """Pairs (noisy, clean) from clean images on disk or in an LMDB, to which noise is added.
+
+    See :class:`CleanImageDataset`.
 
     Options:
-        dataroot_gt: Folder or LMDB of clean images.
-        io_backend: ``type: disk`` or ``type: lmdb``.
-        noise: See :class:`maxl_sr.data.noise.Noise`.
-        seed: Seed of the fixed noise; default 0.
-        center_crop: Size of the central crop in validation and test; default the whole image.
-        gt_size, use_hflip, use_rot: Crop and augmentation in training, as in BasicSR.
+        dataroot_gt (text, required): Folder or LMDB of clean images.
+        io_backend (section, required): ``type: disk``, or ``type: lmdb``.
+        noise (section, {}): Kinds of noise and their strengths, :class:`~maxl_sr.data.noise.Noise`.
+        seed (integer, 0): Seed of the noise of validation and test, which is fixed; at least 0.
+        center_crop (integer or null, null): Validation and test: side of the central crop of the clean image, in
+            pixels; null: the whole image.
+        gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels.
+        use_hflip (true or false, required in training): Whether images are flipped left to right at random.
+        use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.
     """
 
     degradation_keys = ('noise', )

@@ -7,7 +7,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.loss_util import check_choice
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
@@ -52,16 +52,17 @@ def hide_pixels(y: Tensor, ratio: float = 0.05, radius: int = 2, seed: int = 0) 
 
 @LOSS_REGISTRY.register()
 class BlindSpotLoss(nn.Module):
-    """Inner objective ``loss_weight · mean |x̂(ỹ) − y| ⊙ M`` over the pixels that :func:`hide_pixels` replaced in ỹ.
+    """Inner objective for noise: the network predicts pixels that are hidden from it (Noise2Void).
 
-    A network that does not see a pixel cannot reproduce its noise, so what it predicts there is compared with the
-    noisy pixel itself (arXiv 1811.10980). The mean is over the replaced pixels, whatever the mask.
+    ``loss_weight · mean |x̂(ỹ) − y| ⊙ M`` over the pixels that :func:`hide_pixels` replaced in ỹ. A network that does
+    not see a pixel cannot reproduce its noise, so what it predicts there is compared with the noisy pixel itself (arXiv
+    1811.10980). The mean is over the replaced pixels, whatever the mask.
 
     Args:
-        loss_weight: Factor.
-        criterion: 'l1', 'l2' or 'charbonnier'.
+        loss_weight: Factor of the loss.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         ratio: Share of the pixels that are replaced, in (0, 1].
-        radius: How far away the neighbours are that replace them, in pixels.
+        radius: How far away the neighbours are that replace them, in pixels, at most; at least 1.
         seed: Seed of the choice.
 
     Raises:
@@ -70,7 +71,7 @@ class BlindSpotLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: float = 0.05, radius: int = 2,
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: float = 0.05, radius: int = 2,
                  seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)

@@ -1,9 +1,12 @@
 """What the losses share."""
 
+from typing import Literal, get_args
+
 import torch.nn.functional as F
 from torch import Tensor
 
-REDUCTIONS = ('none', 'mean', 'sum')
+Reduction = Literal['none', 'mean', 'sum']
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

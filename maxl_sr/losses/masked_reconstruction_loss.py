@@ -1,16 +1,20 @@
 """The masked reconstruction loss (arXiv 2207.02066, eq. 2)."""
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import REDUCTIONS, check_choice, reduce
+from maxl_sr.losses.loss_util import REDUCTIONS, Reduction, check_choice, reduce
 from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Heads
 
-CRITERIA = ('l1', 'l2', 'charbonnier')
-FIXED_MASKS = ('none', 'edges', 'high_frequency')
+Criterion = Literal['l1', 'l2', 'charbonnier']
+CRITERIA: tuple[str, ...] = get_args(Criterion)
+FixedMask = Literal['none', 'edges', 'high_frequency']
+FIXED_MASKS: tuple[str, ...] = get_args(FixedMask)
 
 
 def fixed_mask(image: Tensor, kind: str) -> Tensor | None:
@@ -81,23 +85,24 @@ def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None
 
 @LOSS_REGISTRY.register()
 class MaskedReconstructionLoss(nn.Module):
-    """``loss_weight ·`` :func:`masked_reconstruction_loss`; as an inner objective it compares ŷ with the input y.
+    """The paper's inner objective: how far the reconstructed input is from the input, weighted by the mask.
 
-    Usable as ``pixel_opt`` of any BasicSR model (without a mask it is the plain loss) and as ``aux_opt``.
+    ``loss_weight · mean |ŷ − y| ⊙ M``, see :func:`masked_reconstruction_loss`. As ``pixel_opt`` of any BasicSR model it
+    compares the restored and the clean image (without a mask it is the plain loss).
 
     Args:
-        loss_weight: Factor.
-        reduction: 'none', 'mean' or 'sum'.
-        criterion: 'l1', 'l2' or 'charbonnier'.
-        fixed_mask: The mask, made from the target by :func:`fixed_mask`, of a call that brings none: 'none', 'edges'
-            or 'high_frequency'.
+        loss_weight: Factor of the loss.
+        reduction: 'mean' or 'sum' over the pixels; 'none' is not for a training.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
+        fixed_mask: The mask of a call that brings none, made from the target: its gradient ('edges'), its finest
+            details ('high_frequency'), or no mask ('none').
 
     Raises:
         ValueError: An argument is none of its choices; in the call, shapes do not match.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean', criterion: str = 'l1',
-                 fixed_mask: str = 'none') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', criterion: Criterion = 'l1',
+                 fixed_mask: FixedMask = 'none') -> None:
         super().__init__()
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('criterion', criterion, CRITERIA)

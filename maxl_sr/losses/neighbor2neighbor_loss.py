@@ -8,7 +8,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.loss_util import check_choice
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
@@ -36,15 +36,16 @@ def neighbors(image: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @LOSS_REGISTRY.register()
 class Neighbor2NeighborLoss(nn.Module):
-    """Inner objective ``loss_weight · mean (|d| + consistency · |d − d₀|) ⊙ M`` with ``d = x̂(y₁) − y₂``.
+    """Inner objective for noise: of two images made of neighbouring pixels, one is the noisy target for the other.
 
-    y₁ and y₂ are the half-size images of :func:`neighbors`, whose noise is independent if that of the pixels is; so the
-    one is a noisy target for the other (arXiv 2101.02824). d₀ is the same difference of the restored image,
-    ``x̂(y)₁ − x̂(y)₂`` at the weights to begin with, a constant: it allows for the neighbours' not being equal.
+    ``loss_weight · mean (|d| + consistency · |d − d₀|) ⊙ M`` with ``d = x̂(y₁) − y₂``. y₁ and y₂ are the half-size
+    images of :func:`neighbors`, whose noise is independent if that of the pixels is; so the one is a noisy target for
+    the other (arXiv 2101.02824). d₀ is the same difference of the restored image, ``x̂(y)₁ − x̂(y)₂`` at the weights to
+    begin with, a constant: it allows for the neighbours' not being equal.
 
     Args:
-        loss_weight: Factor.
-        criterion: 'l1', 'l2' or 'charbonnier'.
+        loss_weight: Factor of the loss.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         consistency: Weight of the second term, γ in the paper.
         seed: Seed of the choice of the neighbours.
 
@@ -54,7 +55,7 @@ class Neighbor2NeighborLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', consistency: float = 1.0,
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', consistency: float = 1.0,
                  seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from maxl_sr.losses.flat_noise import FlatNoise
 from maxl_sr.losses.loss_util import check_choice, check_window, windows
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
@@ -14,14 +14,14 @@ from maxl_sr.meta.objective import Heads
 
 @LOSS_REGISTRY.register()
 class NoiseTransplantLoss(nn.Module):
-    """Inner objective ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``: specialise on the noise of the image.
+    """Inner objective for noise that the network does not know: it learns to remove noise cut out of the image itself.
 
-    t is the image reduced by `ratio`, in which the noise is weaker and less correlated, and restored; n̂ is noise of the
-    image itself, cut out where it is flat (:func:`~maxl_sr.losses.flat_noise.transplant_noise`). So (t + n̂, t) is a
-    pair with a clean image and with the noise of y, made of y alone, even where the network does not know this noise
-    and leaves most of it in x̂(y). Blocks of noise were used to train a network from scratch in GCBD (Chen et al., CVPR
-    2018), reduced targets for blur in arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on
-    the whole image.
+    ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``. t is the image reduced by `ratio`, in which the noise is weaker and
+    less correlated, and restored; n̂ is noise of the image itself, cut out where it is flat
+    (:func:`~maxl_sr.losses.flat_noise.transplant_noise`). So (t + n̂, t) is a pair with a clean image and with the
+    noise of y, made of y alone, even where the network does not know this noise and leaves most of it in x̂(y). Blocks
+    of noise were used to train a network from scratch in GCBD (Chen et al., CVPR 2018), reduced targets for blur in
+    arXiv 1712.06087. With a copy of half the size a step costs a quarter of one on the whole image.
 
     Noise that was clipped at black or white shifts the brightness, which does not show in what is reduced. So t gets
     the local brightness of x̂(y) at the weights to begin with, and the mean of x̂ − t over an image does not count.
@@ -31,15 +31,16 @@ class NoiseTransplantLoss(nn.Module):
     of y (scale 1).
 
     Args:
-        loss_weight: Factor.
-        criterion: 'l1', 'l2' or 'charbonnier'.
-        window: The mean is over a quarter of t, every second window of so many pixels, down and across, pushed
+        loss_weight: Factor of the loss.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
+        window: The mean is over a quarter of the copy t, every second window of so many pixels, down and across, pushed
             together, which makes a step that much cheaper; 0: over all of t.
-        ratio: How many times smaller t is; this and what follows as in :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
-        block_size: Side of the blocks of noise, in pixels.
+        ratio: How many times smaller than the image the copy t is, an integer of at least 2.
+        block_size: Side of the blocks of noise, in pixels, at least 1; multiples of 8 keep the blocks of JPEG whole.
         share: Share of the blocks that count as flat, in (0, 1].
         candidates: Number of blocks, nearest in colour, from which one is drawn.
-        flatness: The flat blocks must be at least as flat; inf: whatever they are.
+        flatness: An image is left alone where the mean square of the gradient in its flat blocks is more than so many
+            times the variance of the noise, greater than 0; .inf: never.
         seed: Seed of the draw.
 
     Raises:
@@ -48,7 +49,7 @@ class NoiseTransplantLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', window: int = 0, ratio: int = 2,
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', window: int = 0, ratio: int = 2,
                  block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
                  seed: int = 0) -> None:
         super().__init__()

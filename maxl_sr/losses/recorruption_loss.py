@@ -5,7 +5,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.loss_util import check_choice
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, masked_reconstruction_loss
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
@@ -29,15 +29,16 @@ def recorrupt(y: Tensor, restored: Tensor, seed: int = 0) -> Tensor:
 
 @LOSS_REGISTRY.register()
 class RecorruptionLoss(nn.Module):
-    """Inner objective ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``, t the restored image and n̂ its noise elsewhere.
+    """Inner objective for noise: the restored image gets the noise that was removed, in other places, and is restored.
 
-    The network learns to remove the very noise of the image from the very image (arXiv 2003.04279). t and n̂, see
-    :func:`recorrupt`, are those of the weights to begin with, and constants. Noise that the network does not remove
-    counts as a part of the image here; ``NoiseTransplantLoss`` finds it.
+    ``loss_weight · mean |x̂(t + n̂) − t| ⊙ M``, t the restored image and n̂ its noise elsewhere. The network learns to
+    remove the very noise of the image from the very image (arXiv 2003.04279). t and n̂, see :func:`recorrupt`, are
+    those of the weights to begin with, and constants. Noise that the network does not remove counts as a part of the
+    image here; ``NoiseTransplantLoss`` finds it.
 
     Args:
-        loss_weight: Factor.
-        criterion: 'l1', 'l2' or 'charbonnier'.
+        loss_weight: Factor of the loss.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         seed: Seed of the shift.
 
     Raises:
@@ -46,7 +47,7 @@ class RecorruptionLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', seed: int = 0) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         if type(seed) is not int:

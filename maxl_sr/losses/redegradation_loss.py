@@ -1,28 +1,32 @@
 """Redegradation objective: restore a sharp copy of the image that was blurred as the image itself."""
 
+from typing import Literal, get_args
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
 from maxl_sr.losses.loss_util import check_choice, reduced
-from maxl_sr.losses.masked_reconstruction_loss import CRITERIA
+from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
-DOWNSAMPLES = ('bicubic', 'direct')
-ESTIMATES = ('copy', 'image')
+Downsample = Literal['bicubic', 'direct']
+DOWNSAMPLES: tuple[str, ...] = get_args(Downsample)
+Estimate = Literal['copy', 'image']
+ESTIMATES: tuple[str, ...] = get_args(Estimate)
 
 
 @LOSS_REGISTRY.register()
 class RedegradationLoss(nn.Module):
-    """Inner objective ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M``: specialise on the blur of the image.
+    """Inner objective for blur: a sharp copy of the image is degraded as the image was, and is restored.
 
-    t is a sharp image `ratio` times smaller than the restored one, k̂ an estimate of the blur of y: (k̂ ∗ t ↓, t) is a
-    pair with a ground truth and with the blur of y, made of y alone. It is what zero-shot super-resolution
-    (arXiv 1712.06087, 2002.12213) learns from, with a sharp target and without knowing the kernel. The kernel between
-    two images is that of least squares. `estimate` says where from:
+    ``loss_weight · mean |x̂(k̂ ∗ t ↓) − t| ⊙ M``. t is a sharp image `ratio` times smaller than the restored one, k̂ an
+    estimate of the blur of y: (k̂ ∗ t ↓, t) is a pair with a ground truth and with the blur of y, made of y alone. It
+    is what zero-shot super-resolution (arXiv 1712.06087, 2002.12213) learns from, with a sharp target and without
+    knowing the kernel. The kernel between two images is that of least squares. `estimate` says where from:
 
     - 'image', for blur of a kind that the network was trained on: k̂ is the kernel between x̂ and y, t is x̂ reduced.
     - 'copy', for blur wider than any in training: on a copy of y that is `ratio` times smaller, the blur is `ratio`
@@ -38,24 +42,26 @@ class RedegradationLoss(nn.Module):
     The network must take images of any size: one that wants multiples of a window (SwinIR) does not serve.
 
     Args:
-        loss_weight: Factor.
-        criterion: 'l1', 'l2' or 'charbonnier'.
+        loss_weight: Factor of the loss.
+        criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         ratio: How many times smaller the copy is, an integer of at least 2.
-        estimate: 'copy' or 'image'.
-        kernel_size: Side K of the least-squares kernel, an odd number of pixels of the restored image; with 'copy' that
-            of k̂ is ``ratio · (K − 1) + 1``.
+        estimate: What the blur is estimated from: 'copy', for blur wider than any in training, or 'image', for blur of
+            a kind that was trained on.
+        kernel_size: Side K of the estimated kernel, an odd number of pixels of the restored image, at least 3; with
+            'copy' it is widened to ``ratio · (K − 1) + 1`` pixels afterwards.
         downsample: How the copy is made: as the images were sub-sampled, 'direct' (every `ratio`-th pixel) or
             'bicubic' (with anti-aliasing); for deblurring 'bicubic'.
-        ridge: Regularisation of the estimate, see :func:`~maxl_sr.losses.blur_kernel.estimate_kernel`.
-        tolerance: Of the test of 'copy', in pixels.
+        ridge: Regularisation of the estimate, greater than 0; see :func:`~maxl_sr.losses.blur_kernel.estimate_kernel`.
+        tolerance: With 'copy': an image is left alone where the estimate is off by so many pixels more than is
+            unavoidable; at least 0.
 
     Raises:
         ValueError: An argument is none of its choices or out of range.
     """
 
-    def __init__(self, loss_weight: float = 1.0, criterion: str = 'l1', ratio: int = 2, estimate: str = 'copy',
-                 kernel_size: int = 13, downsample: str = 'bicubic', ridge: float = 3e-3,
-                 tolerance: float = 0.04) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: int = 2,
+                 estimate: Estimate = 'copy', kernel_size: int = 13, downsample: Downsample = 'bicubic',
+                 ridge: float = 3e-3, tolerance: float = 0.04) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_choice('estimate', estimate, ESTIMATES)

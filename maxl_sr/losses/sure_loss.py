@@ -12,27 +12,29 @@ from maxl_sr.meta.objective import Heads, restore
 
 @LOSS_REGISTRY.register()
 class SURELoss(nn.Module):
-    """Inner objective ``loss_weight / σ² · mean (|x̂(y) − y|² + 2 n̂ ⊙ (x̂(y + ε n̂) − x̂(y)) / ε) ⊙ M``.
+    """Inner objective for noise, and that of the guard: Stein's unbiased estimate of the error of the restored image.
 
-    For Gaussian noise of any covariance, its mean is that of the squared error ``|x̂(y) − x|²`` plus the variance of the
-    noise (Stein 1981; with a random probe n̂ for the divergence Ramani et al., IEEE TIP 2008), in units of this
-    variance here. Only x̂ is needed, not x. The probe is noise of the image itself, cut out where it is flat
-    (:func:`~maxl_sr.losses.flat_noise.transplant_noise`), so that it is correlated and depends on intensity
-    as the noise of y does; σ² is its mean square.
+    ``loss_weight / σ² · mean (|x̂(y) − y|² + 2 n̂ ⊙ (x̂(y + ε n̂) − x̂(y)) / ε) ⊙ M``. For Gaussian noise of any
+    covariance, its mean is that of the squared error ``|x̂(y) − x|²`` plus the variance of the noise (Stein 1981; with
+    a random probe n̂ for the divergence Ramani et al., IEEE TIP 2008), in units of this variance here. Only x̂ is
+    needed, not x. The probe is noise of the image itself, cut out where it is flat
+    (:func:`~maxl_sr.losses.flat_noise.transplant_noise`), so that it is correlated and depends on intensity as the
+    noise of y does; σ² is its mean square.
 
     In y the local brightness is that of x̂(y) at the weights to begin with, and n̂ has none in the product: noise that
     was clipped at black or white has another mean than 0. An image without flat parts has the loss 0.
 
     Args:
-        loss_weight: Factor.
-        epsilon: Length ε of the probe, in units of the noise.
+        loss_weight: Factor of the loss.
+        epsilon: Length ε of the probe, noise that is added once more, in units of the noise; greater than 0.
         window: The mean is over a quarter of the image, every second window of so many pixels, down and across, which
             the network gets pushed together; 0: over the whole image.
-        ratio: This and what follows are those of :class:`~maxl_sr.losses.flat_noise.FlatNoise`.
-        block_size: Side of the blocks of noise, in pixels.
+        ratio: How many times smaller the copy is by which flat parts are found, an integer of at least 2.
+        block_size: Side of the blocks of noise, in pixels, at least 1; multiples of 8 keep the blocks of JPEG whole.
         share: Share of the blocks that count as flat, in (0, 1].
         candidates: Number of blocks, nearest in colour, from which one is drawn.
-        flatness: The flat blocks must be at least as flat.
+        flatness: An image is left alone where the mean square of the gradient in its flat blocks is more than so many
+            times the variance of the noise, greater than 0; .inf: never.
         seed: Seed of the draw.
 
     Raises:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import REDUCTIONS, check_choice, reduce
+from maxl_sr.losses.loss_util import REDUCTIONS, Reduction, check_choice, reduce
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -44,17 +44,20 @@ def two_direction_gradient_loss(mask: Tensor, image: Tensor, reduction: str = 'm
 
 @LOSS_REGISTRY.register()
 class TwoDirectionGradientLoss(nn.Module):
-    """``loss_weight ·`` :func:`two_direction_gradient_loss`, called with (mask, image).
+    """L_G: the gradients of the mask, across and down, should be those of the image; for ``mask_opt``.
+
+    ``loss_weight · (mean |Hx M − Hx y| + mean |Hy M − Hy y|)``, called with (M, y); see
+    :func:`two_direction_gradient_loss`.
 
     Args:
-        loss_weight: Factor (λ_G).
-        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: Factor of the loss (λ_G).
+        reduction: 'mean' or 'sum' over the pixels; 'none' is not for a training.
 
     Raises:
         ValueError: `reduction` is none of its choices; in the call, shapes do not match.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
         super().__init__()
         check_choice('reduction', reduction, REDUCTIONS)
         self.loss_weight = loss_weight

@@ -104,6 +104,18 @@ class AdaptiveModel(SRModel):
     With ``val: adapt`` every image is restored twice, by the trained weights and after K steps on the inner objective;
     every metric is then reported after adaptation under its own name and before it as ``<name>_before``, both of the
     clamped 8-bit images. The trained weights are never changed. Without ``val: adapt`` testing is that of ``SRModel``.
+
+    Options:
+        network_m (section or null, null): The mask network; null: the auxiliary loss is the plain one.
+        path: pretrain_network_m (text or null, null): Checkpoint of the mask network, or ``weights/NAME.pth`` of the
+            package, as ``pretrain_network_g``.
+        path: param_key_m (text, params): Which weights of that file.
+        path: strict_load_m (true or false, true): Whether that file must hold all weights of the network, and no
+            others.
+        train: pixel_opt (section, required): L_pri, a loss of the restored and the clean image.
+        train: aux_opt (section or null, null): L_aux, the inner objective; null: nothing adapts in training.
+        train: optim_m (section, required with ``network_m``): Optimiser of the mask network, as ``optim_g``.
+        val: adapt (section or null, null): Adaptation, :class:`Adapt`; null: the network is tested as it is.
     """
 
     train_keys: tuple[str, ...] = ()  # of the section train, beside those that the models share

@@ -17,11 +17,18 @@ from maxl_sr.utils.options import VirtualStep, check_count, check_loss, parse
 
 @MODEL_REGISTRY.register()
 class MAXLModel(AdaptiveModel):
-    """Algorithm 1 of arXiv 2207.02066: ``train: alternate_every`` iterations of loop (a), as many of (b), and so on.
+    """Stage 1, meta-auxiliary learning (Algorithm 1 of arXiv 2207.02066): trains network and mask network in turn.
 
-    (a) trains the multi-task network on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on
-    L_pri after a virtual step (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with
-    the plain auxiliary loss; without ``aux_opt`` with L_pri alone.
+    ``train: alternate_every`` iterations are of loop (a), as many of (b), and so on. (a) trains the multi-task network
+    on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on L_pri after a virtual step
+    (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain auxiliary loss;
+    without ``aux_opt`` with L_pri alone.
+
+    Options:
+        train: alternate_every (integer, required with ``network_m``): So many iterations train the network, then as
+            many the mask network, and so on; at least 1.
+        train: mask_opt (section or null, null): L_G, a loss of the mask and the input; null: none.
+        train: inner (section, {}): The virtual step, :class:`VirtualStep`.
     """
 
     train_keys = ('alternate_every', 'mask_opt')

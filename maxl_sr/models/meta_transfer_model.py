@@ -17,13 +17,17 @@ from maxl_sr.utils.options import Compute, InnerLoop, parse
 
 @MODEL_REGISTRY.register()
 class MetaTransferModel(AdaptiveModel):
-    """Algorithm 2 of arXiv 2207.02066: both networks are trained for what the K inner steps make of every sample.
+    """Stage 2, meta-transfer learning (Algorithm 2 of arXiv 2207.02066): trains for what K inner steps make of images.
 
     The outer loss is the sum over the samples of the batch, of all processes, of ``pixel_opt`` at the adapted weights
     (``inner``, on ``aux_opt``), and with ``inner: unadapted_weight`` at the weights before, too. Without ``network_m``
     the auxiliary loss is the plain one; without ``aux_opt`` nothing adapts and the model is fine-tuned on
     ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well (``optim_r``); they are saved with
     ``net_g`` and used at test.
+
+    Options:
+        train: inner (section, {}): The inner steps, :class:`InnerLoop`.
+        train: optim_r (section, required with ``learn_lr``): Optimiser of the learned inner rates, as ``optim_g``.
     """
 
     train_keys = ('optim_r', )

@@ -227,7 +227,7 @@ def _count(default: int) -> Any:
 
 @dataclass(frozen=True)
 class Compute:
-    """How a training computes; keys of ``train`` itself.
+    """``train`` itself: how a training computes.
 
     Attributes:
         autocast: 'no': float32; 'bf16': the networks compute in bfloat16 where torch's autocast has it, which changes
@@ -250,7 +250,7 @@ class VirtualStep:
     """``train: inner`` of ``MAXLModel``: the virtual step of MAXL, ``θ⁺ = θ − lr · ∇(L_pri + L_aux)``.
 
     Attributes:
-        lr: Step size.
+        lr: Step size; the mask network learns from the network after this step, which is then undone.
     """
 
     lr: float = _rate(1e-3)
@@ -292,7 +292,9 @@ class InnerLoop:
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """``val: adapt: guard``: whether, and how far, an image is adapted to; see :class:`maxl_sr.meta.Guard`.
+    """``val: adapt: guard``: whether, and how far, an image is adapted to.
+
+    See :class:`maxl_sr.meta.Guard`.
 
     Attributes:
         margin: Adapted weights are kept if they lower the guard's objective by more than this part of its value at the
@@ -319,7 +321,7 @@ class Adapt:
         params: What adapts: the heads of the network, or all of its weights.
         optimizer: Plain gradient steps or Adam; learned rates are those of 'sgd'.
         aux_opt: Inner objective; null: that of ``train``, ``MaskedReconstructionLoss`` where there is none.
-        guard: The guard; null: all steps are taken, whatever the image.
+        guard: The guard, :class:`GuardOptions`; null: all steps are taken, whatever the image.
     """
 
     steps: int = _count(5)

@@ -1,0 +1,255 @@
+"""The page, driven in a browser: upload, run, slider, download; sessions and limits."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image
+
+gradio = pytest.importorskip('gradio', reason="the extra 'web' is not installed")
+web = pytest.importorskip('maxl_sr.web')
+browser_api = pytest.importorskip('playwright.sync_api', reason='Playwright is not installed')
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+PATIENCE = 60  # seconds
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium')
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    """The address of a running page, and the folder in which it may make temporary ones."""
+    folder = tmp_path_factory.mktemp('server')
+    command = [sys.executable, '-m', 'maxl_sr', 'web', '--port', '7917', '--device', 'cpu', '--parallel', '2',
+               '--max-megapixels', '0.1']
+    with open(folder / 'log', 'w') as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, 'TMPDIR': str(folder)})
+    address, until = None, time.monotonic() + PATIENCE
+    while address is None and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        address = re.search(r'http://127\.0\.0\.1:\d+', (folder / 'log').read_text())
+    assert address is not None, (folder / 'log').read_text()
+    yield address[0], folder
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert [path.name for path in folder.rglob('*') if path.is_file()] == ['log']  # nothing stays
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photographs: a JPEG that is turned, with a profile; a TIFF of 16 bits."""
+    rng, exif = np.random.default_rng(0), Image.Exif()
+    exif[0x0112] = 6
+    clean = np.kron(rng.random((8, 12, 3)), np.ones((16, 16, 1)))
+    noisy = (clean + rng.normal(0, 0.1, clean.shape)).clip(0, 1)
+    Image.fromarray((noisy * 255).round().astype(np.uint8)).save(tmp_path / 'turned.jpg', quality=60, exif=exif)
+    deep = pyvips.Image.new_from_array((noisy * 65535).round().astype(np.uint16)).copy(interpretation='rgb16')
+    deep.write_to_file(str(tmp_path / 'deep.tif'))
+    return {name: tmp_path / name for name in ('turned.jpg', 'deep.tif')}
+
+
+class Visitor:
+    """Someone with the page open."""
+
+    def __init__(self, playwright, address):
+        self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--disable-gpu'])
+        self.page = self.browser.new_page(viewport={'width': 1300, 'height': 1000})
+        self.page.set_default_timeout(PATIENCE * 1000)
+        self.requests = []
+        self.page.on('request', lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        self.page.wait_for_selector('#run')
+
+    def upload(self, path):
+        self.page.set_input_files('#photo input[type=file]', path)
+        self.page.wait_for_selector(f'#photo >> text={path.suffix}')
+
+    def restore(self, path, preset='fast', steps=3):
+        self.upload(path)
+        if preset != 'fast':
+            self.page.click('#preset input')
+            self.page.click(f'[role=option]:has-text("{preset}")')
+            self.page.wait_for_function("document.querySelector('#steps input[type=number]').value != '10'")
+        if steps is not None:
+            self.page.fill('#steps input[type=number]', str(steps))
+            self.page.press('#steps input[type=number]', 'Tab')
+        self.page.click('#run')
+        self.page.wait_for_selector('#figures >> text=pixels')
+        return self.page.inner_text('#figures')
+
+    def download(self, folder):
+        with self.page.expect_download() as expected:
+            self.page.click('#download')
+        target = folder / 'downloads' / expected.value.suggested_filename
+        expected.value.save_as(target)
+        return target
+
+    def pictures(self):
+        """Addresses of the pictures before and after."""
+        self.page.wait_for_selector('#slider img')
+        return self.page.eval_on_selector_all('#slider img', 'images => images.map(image => image.src)')
+
+
+@pytest.fixture
+def visit(server):
+    """Open the page in a browser of its own."""
+    opened = []
+    with browser_api.sync_playwright() as playwright:
+        def visit():
+            opened.append(Visitor(playwright, server[0]))
+            return opened[-1]
+
+        yield visit
+        for visitor in opened:
+            visitor.browser.close()
+
+
+def by_command_line(path, folder, *arguments):
+    subprocess.run([sys.executable, '-m', 'maxl_sr', 'denoise', path, '-o', folder / 'cli', '--device', 'cpu',
+                    *arguments], check=True, capture_output=True)
+    return folder / 'cli' / path.name
+
+
+@needs_browser
+@pytest.mark.parametrize('name', ['turned.jpg', 'deep.tif'])
+def test_a_photograph_is_restored_as_by_the_command_line(visit, photos, tmp_path, name):
+    visitor = visit()
+    figures = visitor.restore(photos[name])
+    assert re.fullmatch(r'192 × 128 pixels · (adapted, \d+ of|3 steps, none kept).* · [\d.]+ s', figures.strip())
+    target = visitor.download(tmp_path)
+    assert target.name == name
+    assert target.read_bytes() == by_command_line(photos[name], tmp_path, '--steps', '3').read_bytes()
+    visitor.page.wait_for_selector('#losses svg')
+    assert all(url.startswith((visitor.page.url, 'data:', 'blob:')) for url in visitor.requests)
+    size = visitor.page.eval_on_selector('#slider img', 'image => [image.naturalWidth, image.naturalHeight]')
+    assert size == ([128, 192] if name == 'turned.jpg' else [192, 128])  # upright
+
+
+@needs_browser
+def test_the_slider_moves(visit, photos):
+    visitor = visit()
+    visitor.restore(photos['turned.jpg'], steps=0)
+    after = visitor.page.locator('#slider img').nth(1)
+    box = visitor.page.locator('#slider img').first.bounding_box()
+    middle = box['y'] + box['height'] / 2
+
+    def covered():
+        return float(re.search(r'inset\(0(?:px)? 0(?:px)? 0(?:px)? ([\d.]+)%', after.get_attribute('style'))[1])
+
+    assert covered() == pytest.approx(50, abs=1)
+    visitor.page.mouse.move(box['x'] + box['width'] / 2, middle)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(box['x'] + box['width'] * 0.8, middle, steps=5)
+    visitor.page.mouse.up()
+    assert 70 < covered() < 90
+
+
+@needs_browser
+def test_the_mask_is_shown_where_there_is_one(visit, photos):
+    visitor = visit()
+    visitor.restore(photos['turned.jpg'], 'paper', 2)
+    visitor.page.wait_for_selector('#mask img')
+    visitor = visit()
+    visitor.restore(photos['deep.tif'], 'sr_x2', None)
+    assert not visitor.page.locator('#mask img').count()
+    size = visitor.page.eval_on_selector('#slider img', 'image => [image.naturalWidth, image.naturalHeight]')
+    assert size == [384, 256]
+
+
+@needs_browser
+def test_an_example(visit):
+    visitor = visit()
+    visitor.page.click('text=Example: coffee')
+    visitor.page.wait_for_selector('#photo >> text=coffee')
+    visitor.page.click('#run')
+    visitor.page.wait_for_selector('text=coffee.jpg has 0.2 megapixels, this page takes 0.1')
+
+
+@needs_browser
+def test_what_cannot_be_restored_is_named_without_the_folders_of_the_server(visit, tmp_path):
+    visitor = visit()
+    visitor.page.click('#run')
+    visitor.page.wait_for_selector('text=choose a photograph first')
+    (tmp_path / 'text.png').write_text('no image')
+    visitor.upload(tmp_path / 'text.png')
+    visitor.page.click('#run')
+    told = visitor.page.wait_for_selector('text=cannot read the image').inner_text()
+    assert 'text.png' in told and '/' not in told
+
+
+@needs_browser
+def test_two_browsers_at_once(server, photos, tmp_path):
+    def use(name):  # a thread of Playwright each
+        with browser_api.sync_playwright() as playwright:
+            visitor = Visitor(playwright, server[0])
+            visitor.restore(photos[name])
+            target, pictures = visitor.download(tmp_path), visitor.pictures()
+            visitor.browser.close()
+            return target, pictures
+
+    with ThreadPoolExecutor(2) as pool:
+        (first, pictures), (second, others) = pool.map(use, photos)
+    assert first.read_bytes() == by_command_line(photos['turned.jpg'], tmp_path, '--steps', '3').read_bytes()
+    assert second.read_bytes() == by_command_line(photos['deep.tif'], tmp_path, '--steps', '3').read_bytes()
+    assert not set(pictures) & set(others)
+    assert not {url.rsplit('/', 3)[1] for url in pictures} & {url.rsplit('/', 3)[1] for url in others}
+    until = time.monotonic() + PATIENCE  # they have left: their files go
+    while (left := files(server[1])) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not left
+
+
+def files(folder):
+    return [path for path in folder.glob('maxl-sr-*/files/**/*') if path.is_file() and path.stat().st_size]
+
+
+def test_files_go_with_the_last_session_that_has_them(tmp_path):
+    sessions = web.Sessions(tmp_path / 'sessions')
+    (tmp_path / 'hash').mkdir()
+    (tmp_path / 'hash/photo.png').touch()
+    for name in ('a', 'b'):
+        sessions.uploaded(name, tmp_path / 'hash/photo.png')
+        (sessions.new_folder(name) / 'result.png').touch()
+    sessions.end('a')
+    assert (tmp_path / 'hash/photo.png').exists()
+    assert [path.parents[1].name for path in (tmp_path / 'sessions').rglob('*.png')] == ['b']
+    sessions.end('b')
+    sessions.end('nobody')
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('--queue', '0'), '--queue must be greater than 0, not 0'),
+    (('--max-megapixels', '-1'), '--max-megapixels must be greater than 0, not -1.0'),
+    (('--port', '70000'), '--port must be from 1 to 65535, not 70000'),
+    (('--device', 'abacus'), "device 'abacus' is unknown"),
+    (('--host', '192.0.2.1', '--port', '7918'), 'error: '),  # an address of no machine
+])
+def test_mistakes_are_named(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, 'argv', ['maxl-sr web', *arguments])
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
+    monkeypatch.setenv('GRADIO_TEMP_DIR', '')
+    assert web.main() == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
+    import maxl_sr.__main__ as command
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    monkeypatch.delitem(sys.modules, 'maxl_sr.web')
+    monkeypatch.setattr(sys, 'argv', ['maxl-sr', 'web'])
+    assert command.main() == 2
+    assert "maxl-sr web needs pip install 'maxl_sr[web]'" in capsys.readouterr().err
+
+
+def test_it_listens_on_the_loopback_address_alone():
+    assert web._parser().parse_args([]).host == '127.0.0.1'
+    assert Path(web.__file__).read_text(encoding='utf-8').count('share=False') == 1
