@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from maxl_sr import compare, prepare, test, train
+from maxl_sr import compare, export, prepare, test, train
 from maxl_sr.photo import QUALITY, SUFFIXES
 from maxl_sr.report import Report
 from maxl_sr.restore_files import jobs, restore_files
@@ -32,6 +32,7 @@ OTHERS: dict[str, tuple[Callable[[], int], str]] = {
     'train': (train.main, 'train a model from an option file, as python -m maxl_sr.train'),
     'test': (test.main, 'test a model from an option file, as python -m maxl_sr.test'),
     'prepare': (prepare.main, 'make data sets of the official downloads, as python -m maxl_sr.prepare'),
+    'export': (export.main, 'write a network as ONNX, safetensors or checkpoint, for other programs'),
     'web': (_extra('maxl_sr.web', 'web'), 'a page in the browser to restore photographs on'),
     'compare': (compare.main, 'one table of test results, or of folders of images against their ground truth'),
 }

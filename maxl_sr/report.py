@@ -29,8 +29,9 @@ h2 { font-size: 1.1em; margin: 0 0 .5em; overflow-wrap: anywhere }
 figure { margin: 0; max-width: 100% }
 figcaption, .figures { color: #666; font-size: .9em }
 img { display: block; max-width: 100% }
-.slider { display: grid }
-.slider img { grid-area: 1 / 1; width: 512px }
+.slider { display: grid; width: max-content; max-width: 100% }
+.slider img { grid-area: 1 / 1 }
+.slider .before { width: 100% }
 .slider .after { clip-path: inset(0 0 0 var(--at, 50%)) }
 .slider input { width: 100%; margin: .4em 0 0 }
 svg { background: #fff; border: 1px solid #ddd }
@@ -84,7 +85,7 @@ def _article(row: Row) -> str:
 <h2>{html.escape(row.image)}</h2>
 <p class="figures">{size} · {outcome(row.steps, row.taken)} · {row.seconds:.1f} s · {where}</p>
 <div class="parts">
-<figure><label class="slider"><img src="{at}_before.png" alt="before">
+<figure><label class="slider"><img class="before" src="{at}_before.png" alt="before">
 <img class="after" src="{at}_after.png" alt="after">
 <input type="range" min="0" max="100" value="50" aria-label="where after begins"
  oninput="this.parentNode.style.setProperty('--at', this.value + '%')"></label>

@@ -199,7 +199,7 @@ def build(folder: Path, limits: Limits, device: str = 'auto') -> gr.Blocks:
                     'computer that runs this page, and is removed when you close the page.')
         with gr.Row():
             with gr.Column(scale=1):
-                file = gr.File(label=f'Photograph, up to {limits.megapixels:g} megapixels', file_types=list(SUFFIXES),
+                file = gr.File(label=f'Photograph, at most {limits.megapixels:g} MP', file_types=list(SUFFIXES),
                                elem_id='photo')
                 for text, path in write_examples(folder.parent / 'examples').items():
                     gr.Button(f'Example: {text}', size='sm').click(

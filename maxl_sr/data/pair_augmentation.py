@@ -12,7 +12,8 @@ Range = tuple[float, float]
 class PairAugmentation:
     """``augment`` of :class:`~maxl_sr.data.mixed_paired_dataset.MixedPairedDataset`: changes of the pairs in training.
 
-    Every visit of a pair draws them anew. A real pair shows the noise of one camera at one sensitivity; these make others of it, with its correlations.
+    Every visit of a pair draws them anew. A real pair shows the noise of one camera at one sensitivity; these make
+    others of it, with its correlations.
 
     Attributes:
         noise_scale: Range of the factor of the difference between the noisy and the clean image.
