@@ -133,7 +133,8 @@ def test_a_wrong_call_is_told_by_the_parser(call, arguments):
 
 
 @pytest.mark.parametrize('name, text', [('train', 'usage: maxl-sr train'), ('test', 'usage: maxl-sr test'),
-                                        ('prepare', 'usage: maxl-sr prepare'), ('compare', 'usage: maxl-sr compare')])
+                                        ('prepare', 'usage: maxl-sr prepare'), ('compare', 'usage: maxl-sr compare'),
+                                        ('export', 'usage: maxl-sr export')])
 def test_the_other_commands_are_there(name, text):
     done = subprocess.run([sys.executable, '-m', 'maxl_sr', name, '--help'], text=True, capture_output=True)
     assert done.returncode == 0 and done.stdout.startswith(text)
