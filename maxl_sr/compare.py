@@ -117,7 +117,8 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
                            for metric in (calculate_psnr, calculate_ssim)])
         psnr, ssim = np.array(values).T
         first = psnr if first is None else first
-        gain = '' if first is psnr else _gain(psnr - first)
+        with np.errstate(invalid='ignore'):  # where both are infinite
+            gain = '' if first is psnr else _gain(np.where(psnr == first, 0, psnr - first))
         rows.append(f'| {folder} ({len(psnr)}) | {psnr.mean():.2f} / {ssim.mean():.4f} | {gain} |')
     return '\n'.join(rows)
 

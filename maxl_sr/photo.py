@@ -14,6 +14,7 @@ import pyvips
 from maxl_sr.errors import UserError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp')
+LOADERS = ('jpegload', 'pngload', 'tiffload', 'webpload')  # the formats of these endings, whatever a file is called
 INTERPRETATIONS = {'b-w': 1, 'grey16': 1, 'srgb': 3, 'rgb16': 3, 'rgb': 3}  # with their channels, besides alpha
 QUALITY = 95  # of JPEG and WebP
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {'.jpg': {'Q': QUALITY}, '.jpeg': {'Q': QUALITY}, '.webp': {'Q': QUALITY},
@@ -22,6 +23,13 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {'.jpg': {'Q': QUALITY}, '.jpeg': {'Q'
 
 def _reason(error: Exception) -> str:
     return '; '.join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def _check_name(path: str | Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeError as error:
+        raise UserError(f'{ascii(str(path))}: the name is not UTF-8; rename it') from error
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,12 @@ class Photo:
         """
         if not os.path.isfile(path):
             raise UserError(f'there is no file {path}')
+        _check_name(path)
         try:
             source = pyvips.Image.new_from_file(str(path), fail_on='warning', memory=True,
                                                 revalidate=True)  # the file may be another than at the last time
+            if source.get('vips-loader') not in LOADERS:
+                raise UserError(f'{path} is no JPEG, PNG, TIFF or WebP file, whatever its name')
             if source.get_typeof('n-pages') and source.get('n-pages') > 1:
                 raise UserError(f"{path} has {source.get('n-pages')} pages; one image a file can be restored")
             if source.format not in ('uchar', 'ushort') or source.interpretation not in INTERPRETATIONS:
@@ -115,6 +126,7 @@ class Photo:
         Raises:
             UserError: The ending is of another format, or the format has no alpha or not so many bits.
         """
+        _check_name(path)
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             raise UserError(f"{path}: the ending must be one of {', '.join(SUFFIXES)}")
@@ -146,6 +158,6 @@ def megapixels(path: Path) -> float:
     """Return the size of the image of a file by its header; 0 where it cannot be read."""
     try:
         image = pyvips.Image.new_from_file(str(path), access='sequential', revalidate=True)
-    except pyvips.Error:
+    except (pyvips.Error, UnicodeError):
         return 0
     return image.width * image.height / 1e6

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyvips
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta.tiled import scaled
@@ -147,6 +148,8 @@ class Report:
                               float(given['mask_mean']) if given['mask_mean'] else None,
                               [float(value) for value in given['objective'].split()], given['pictures'])
                     self._rows[row.restored] = row
+        except OSError as error:
+            raise UserError(f'--report: cannot read {self._table}: {error.strerror}') from error
         except (KeyError, ValueError, AttributeError, TypeError, csv.Error) as error:
             raise UserError(f'--report: {self._table} is no report of maxl-sr; name another folder') from error
 
@@ -159,12 +162,12 @@ class Report:
         name = f'{source.stem[:40]}-{hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:8]}'
         mask = restorer.mask(photo.pixels)
         part = _middle(*photo.pixels.shape[:2])
-        scale = done.image.shape[0] // photo.pixels.shape[0]
         folder = self.folder / 'pictures'
         try:
             folder.mkdir(parents=True, exist_ok=True)
             photo.shown(photo.pixels[part]).pngsave(str(folder / f'{name}_before.png'), keep='none')
-            photo.shown(done.image[scaled(part, scale)]).pngsave(str(folder / f'{name}_after.png'), keep='none')
+            after = photo.shown(done.image[scaled(part, restorer.scale)])
+            after.pngsave(str(folder / f'{name}_after.png'), keep='none')
             overview = photo.shown(done.image).thumbnail_image(OVERVIEW)
             overview.jpegsave(str(folder / f'{name}_overview.jpg'), keep='none')
             if mask is not None:
@@ -174,8 +177,8 @@ class Report:
                                           done.seconds, None if mask is None else float(np.mean(mask)),
                                           done.losses, name)
             self._write()
-        except OSError as error:
-            raise UserError(f'cannot write the report {self.folder}: {error.strerror}') from error
+        except (OSError, pyvips.Error) as error:
+            raise UserError(f'cannot write the report {self.folder}: {" ".join(str(error).split())}') from error
 
     def _write(self) -> None:
         table = io.StringIO(newline='')

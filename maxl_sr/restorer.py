@@ -152,6 +152,11 @@ class Restorer:
         return self._options is not None
 
     @property
+    def scale(self) -> int:
+        """Enlargement of the network."""
+        return self._scale
+
+    @property
     def steps(self) -> int:
         """Number of steps that are taken where none is given."""
         return 0 if self._options is None else self._options.steps

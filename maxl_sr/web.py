@@ -3,6 +3,7 @@
 import argparse
 import functools
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -27,6 +28,8 @@ from maxl_sr.restorer import PRESETS, Restorer
 
 STEPS = 50  # at most
 QUALITY = 95  # of the pictures of the slider
+SIDE = 8192  # of these pictures, at most
+ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
 # The browser asks this host alone, whatever a library that is a part of the page would have it do
 POLICY = ("default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; frame-ancestors 'self'; "
@@ -68,31 +71,41 @@ class Policy:
 
 
 class Sessions:
-    """The files of everyone who has the page open, below one folder; they go with the session."""
+    """The folders of everyone who has the page open; they go with the session.
+
+    A session is named by the browser, so its name is never a part of a path.
+
+    Args:
+        folder: Where Gradio keeps uploaded files, and where results go.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._uploads: dict[str, set[Path]] = {}
+        self._folder = folder.resolve()
+        self._folders: dict[str, set[Path]] = {}
         self._lock = threading.Lock()
+
+    def _note(self, session: str, path: Path) -> None:
+        with self._lock:
+            self._folders.setdefault(session, set()).add(path)
 
     def new_folder(self, session: str) -> Path:
         """Make a folder for a result of a session."""
-        path = self._folder / session / secrets.token_hex(16)
+        path = self._folder / f'result-{secrets.token_hex(16)}'
         path.mkdir(parents=True)
+        self._note(session, path)
         return path
 
     def uploaded(self, session: str, path: Path) -> None:
         """Note that a session has a file; Gradio keeps equal files of several sessions as one."""
-        with self._lock:
-            self._uploads.setdefault(session, set()).add(path.parent)
+        if path.resolve().parents[1] == self._folder:
+            self._note(session, path.resolve().parent)
 
     def end(self, session: str) -> None:
-        """Remove the files of a session, but for those that another one has, too."""
+        """Remove the folders of a session, but for those that another one has, too."""
         with self._lock:
-            for path in self._uploads.pop(session, set()):
-                if not any(path in others for others in self._uploads.values()):
+            for path in self._folders.pop(session, set()):
+                if not any(path in others for others in self._folders.values()):
                     shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(self._folder / session, ignore_errors=True)
 
 
 @functools.lru_cache
@@ -138,19 +151,23 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
         raise UserError(f'{source.name} has {size:.1f} megapixels, this page takes {limits.megapixels:g}')
     if preset not in PRESETS or not 0 <= steps <= STEPS:
         raise UserError(f'preset {preset!r} or number of steps {steps!r} is none of the page')
-    photo, restorer = Photo.read(source), _restorer(preset, device)
+    restorer = _restorer(preset, device)
+    if size * restorer.scale ** 2 > ENLARGED * limits.megapixels:
+        raise UserError(f'{source.name} enlarged by {restorer.scale} would have {size * restorer.scale ** 2:.0f} '
+                        f'megapixels, this page makes {ENLARGED * limits.megapixels:g}')
+    photo = Photo.read(source)
     target = folder / source.name
     photo.check_target(target)
     done = restorer.run(photo.pixels, steps=steps if restorer.adapts else None, guard=guard,
                         progress=lambda step, _: progress(step / steps, desc=f'step {step} of {steps} at most'))
     photo.write(done.image, target)
-    scale = done.image.shape[0] / photo.pixels.shape[0]
-    pictures = {'before': photo.shown(photo.pixels).resize(scale), 'after': photo.shown(done.image)}
+    pictures = {'before': photo.shown(photo.pixels).resize(restorer.scale), 'after': photo.shown(done.image)}
     mask = restorer.mask(photo.pixels)
     if mask is not None:
         pictures['mask'] = photo.shown_values(mask)
     for name, picture in pictures.items():
-        picture.jpegsave(str(folder / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
+        shrunk = picture.thumbnail_image(SIDE, height=SIDE, size='down')
+        shrunk.jpegsave(str(folder / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
     before, after, shown_mask = (str(folder / f'{name}.jpg') for name in ('before', 'after', 'mask'))
     height, width = photo.pixels.shape[:2]
     figures = f'{width} × {height} pixels · {outcome(done.steps, len(done.losses))} · {done.seconds:.1f} s'
@@ -165,7 +182,7 @@ def build(folder: Path, limits: Limits, device: str = 'auto') -> gr.Blocks:
         limits: What it takes.
         device: As for :class:`~maxl_sr.restorer.Restorer`.
     """
-    sessions = Sessions(folder / 'sessions')
+    sessions = Sessions(folder)
 
     def choose_photo(file: str | None, request: gr.Request) -> tuple[Any, ...]:
         if file is not None:
@@ -180,14 +197,14 @@ def build(folder: Path, limits: Limits, device: str = 'auto') -> gr.Blocks:
             progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008  (how Gradio hands one over)
         if file is None:
             raise gr.Error('choose a photograph first', print_exception=False)
-        source = Path(file)
         try:
             pictures, mask, losses, figures, target = restore(
-                source, preset, int(steps), guard, sessions.new_folder(str(request.session_hash)), limits, device,
+                Path(file), preset, int(steps), guard, sessions.new_folder(str(request.session_hash)), limits, device,
                 progress)
-        except (ValueError, MemoryError) as error:
-            # Without the folder, which is the server's own affair
-            raise gr.Error(str(error).replace(file, source.name), print_exception=False) from error
+        except (ValueError, MemoryError, OSError, pyvips.Error) as error:
+            # Without the folders, which are the server's own affair
+            told = re.sub(rf'{re.escape(str(folder))}/\w[\w-]*/', '', str(error))
+            raise gr.Error(told, print_exception=False) from error
         return (pictures, gr.Image(mask, visible=mask is not None), losses, figures,
                 gr.DownloadButton(value=target, interactive=True))
 
@@ -262,9 +279,11 @@ def _stop(*_: Any) -> None:
 def main() -> int:
     """Serve the page until Ctrl-C; return the exit code: 2 for a mistake."""
     args = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: the files go
+    for name in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the files go
+        signal.signal(name, _stop)
+    pyvips.block_untrusted_set(True)  # of libvips' loaders: what strangers send is for the well-tried ones
     with tempfile.TemporaryDirectory(prefix='maxl-sr-') as root:
-        folder = Path(root) / 'files'
+        folder = Path(root).resolve() / 'files'
         os.environ['GRADIO_TEMP_DIR'] = str(folder)
         try:
             limits = _check(args)

@@ -54,6 +54,11 @@ def test_folders_of_images(call, folders, arguments, options):
         f'{gain.mean():+.3f} ({gain.min():+.3f} … {gain.max():+.3f}) |']
 
 
+def test_equal_images_have_no_gain(call, folders):
+    code, told = call('--gt', 'gt', 'gt', 'gt')
+    assert code == 0 and told.out.splitlines()[-1] == '| gt (2) | inf / 1.0000 | +0.000 (+0.000 … +0.000) |'
+
+
 def test_results_of_tests(call, tmp_path):
     (tmp_path / 'own').mkdir()
     (tmp_path / 'own/Kodak.csv').write_text(

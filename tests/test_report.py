@@ -111,3 +111,13 @@ def test_a_strange_table_is_refused(folder):
         with pytest.raises(UserError, match='report.csv is no report of maxl-sr'):
             Report(Path('report'))
         assert Path('report/report.csv').read_text() == text
+
+
+def test_a_report_that_cannot_be_written_or_read_is_named(folder, capsys):
+    Path('report').mkdir()
+    Path('report/pictures').touch()
+    assert run(make(), 'in/grey.jpg') == 1
+    assert 'error: cannot write the report report' in capsys.readouterr().err and not Path('out/grey.jpg').exists()
+    Path('report/report.csv').mkdir()
+    with pytest.raises(UserError, match='cannot read report/report.csv: Is a directory'):
+        Report(Path('report'))

@@ -38,7 +38,7 @@ def server(tmp_path_factory):
         address = re.search(r'http://127\.0\.0\.1:\d+', (folder / 'log').read_text())
     assert address is not None, (folder / 'log').read_text()
     yield address[0], folder
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGHUP)  # the terminal was closed; SIGTERM and Ctrl-C are the same
     assert process.wait(PATIENCE) == 0
     assert [path.name for path in folder.rglob('*') if path.is_file()] == ['log']  # nothing stays
 
@@ -183,6 +183,13 @@ def test_what_cannot_be_restored_is_named_without_the_folders_of_the_server(visi
     visitor.page.click('#run')
     told = visitor.page.wait_for_selector('text=cannot read the image').inner_text()
     assert 'text.png' in told and '/' not in told
+    Image.new('RGBA', (20, 20)).save(tmp_path / 'clear.png')
+    (tmp_path / 'clear.png').rename(tmp_path / 'clear.jpg')
+    visitor = visit()
+    visitor.upload(tmp_path / 'clear.jpg')
+    visitor.page.click('#run')
+    told = visitor.page.wait_for_selector('text=cannot hold an alpha channel').inner_text()
+    assert told.strip().startswith('clear.jpg: .jpg cannot')
 
 
 @needs_browser
@@ -200,7 +207,6 @@ def test_two_browsers_at_once(server, photos, tmp_path):
     assert first.read_bytes() == by_command_line(photos['turned.jpg'], tmp_path, '--steps', '3').read_bytes()
     assert second.read_bytes() == by_command_line(photos['deep.tif'], tmp_path, '--steps', '3').read_bytes()
     assert not set(pictures) & set(others)
-    assert not {url.rsplit('/', 3)[1] for url in pictures} & {url.rsplit('/', 3)[1] for url in others}
     until = time.monotonic() + PATIENCE  # they have left: their files go
     while (left := files(server[1])) and time.monotonic() < until:
         time.sleep(0.5)
@@ -212,18 +218,41 @@ def files(folder):
 
 
 def test_files_go_with_the_last_session_that_has_them(tmp_path):
-    sessions = web.Sessions(tmp_path / 'sessions')
+    sessions = web.Sessions(tmp_path)
     (tmp_path / 'hash').mkdir()
     (tmp_path / 'hash/photo.png').touch()
     for name in ('a', 'b'):
         sessions.uploaded(name, tmp_path / 'hash/photo.png')
-        (sessions.new_folder(name) / 'result.png').touch()
+        (sessions.new_folder(name) / f'{name}.png').touch()
     sessions.end('a')
-    assert (tmp_path / 'hash/photo.png').exists()
-    assert [path.parents[1].name for path in (tmp_path / 'sessions').rglob('*.png')] == ['b']
+    assert {path.name for path in tmp_path.rglob('*.png')} == {'photo.png', 'b.png'}
     sessions.end('b')
     sessions.end('nobody')
-    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_name_of_a_session_is_no_path(tmp_path):
+    for path in ('files', 'other'):
+        (tmp_path / path).mkdir()
+    (tmp_path / 'other/photo.png').touch()
+    (tmp_path / 'files/photo.png').touch()
+    sessions = web.Sessions(tmp_path / 'files')
+    for name in (str(tmp_path / 'other'), '..', '../other', '.', ''):
+        assert sessions.new_folder(name).parent == tmp_path / 'files'
+        sessions.uploaded(name, tmp_path / 'other/photo.png')
+        sessions.uploaded(name, tmp_path / 'files/photo.png')
+        sessions.end(name)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')) == [
+        'files', 'files/photo.png', 'other', 'other/photo.png']
+
+
+def test_what_would_become_too_large_is_refused(tmp_path):
+    Image.new('RGB', (600, 500)).save(tmp_path / 'in.png')
+    arguments = (5, True, tmp_path, web.Limits(megapixels=0.5), 'cpu', lambda *_, **__: None)
+    with pytest.raises(ValueError, match='in.png enlarged by 4 would have 5 megapixels, this page makes 2'):
+        web.restore(tmp_path / 'in.png', 'sr_x4', *arguments)
+    with pytest.raises(ValueError, match="preset 'slow' or number of steps 5 is none of the page"):
+        web.restore(tmp_path / 'in.png', 'slow', *arguments)
 
 
 @pytest.mark.parametrize('arguments, message', [
