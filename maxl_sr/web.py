@@ -19,6 +19,7 @@ import gradio as gr
 import numpy as np
 import pyvips
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maxl_sr.errors import UserError
@@ -28,6 +29,7 @@ from maxl_sr.restorer import PRESETS, Restorer
 
 STEPS = 50  # at most
 QUALITY = 95  # of the pictures of the slider
+LOOPBACK = ('127.0.0.1', 'localhost')
 SIDE = 8192  # of these pictures, at most
 ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
@@ -287,13 +289,15 @@ def main() -> int:
         os.environ['GRADIO_TEMP_DIR'] = str(folder)
         try:
             limits = _check(args)
+            # On the loopback address a page of another name is none of ours, wherever that name leads
+            hosts = [*LOOPBACK] if args.host in LOOPBACK else ['*']
             page = build(folder, limits, args.device)
             _, address, _ = page.launch(
                 server_name=args.host, server_port=args.port, share=False, inbrowser=args.open, quiet=True,
                 prevent_thread_lock=True, max_file_size=int(limits.file_size * 1e6), footer_links=[], ssr_mode=False,
                 enable_monitoring=False, run_history=False, pwa=False, mcp_server=False,
                 theme=gr.themes.Soft(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
-                app_kwargs={'middleware': [Middleware(Policy)]})
+                app_kwargs={'middleware': [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Policy)]})
         except (ValueError, OSError) as error:
             print(f'error: {error}', file=sys.stderr)
             return 2

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -131,6 +133,17 @@ def test_a_photograph_is_restored_as_by_the_command_line(visit, photos, tmp_path
     assert all(url.startswith((visitor.page.url, 'data:', 'blob:')) for url in visitor.requests)
     size = visitor.page.eval_on_selector('#slider img', 'image => [image.naturalWidth, image.naturalHeight]')
     assert size == ([128, 192] if name == 'turned.jpg' else [192, 128])  # upright
+
+
+def test_other_hosts_are_neither_asked_nor_answered(server):
+    for host, code in (('127.0.0.1:7917', 200), ('localhost:7917', 200), ('example.org', 400)):
+        request = urllib.request.Request(server[0], headers={'Host': host})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                assert answer.status == code
+                assert answer.headers['Content-Security-Policy'].startswith("default-src 'self'")
+        except urllib.error.HTTPError as error:
+            assert error.code == code
 
 
 @needs_browser
