@@ -99,7 +99,7 @@ def test_enlarged_alpha_lies_on_its_pixels(tmp_path):
     ('half.jpg', lambda path: (save(path, pixels(200, 200)), path.write_bytes(path.read_bytes()[:5000])),
      'cannot read the image .*half.jpg'),
     ('cmyk.jpg', lambda path: Image.fromarray(pixels()).convert('CMYK').save(path), 'cmyk.jpg is cmyk of uchar'),
-    ('moving.png', lambda path: Image.fromarray(pixels()).save(path, 'GIF'), 'moving.png is no JPEG, PNG, TIFF or WebP'),
+    ('moving.png', lambda path: Image.fromarray(pixels()).save(path, 'GIF'), 'moving.png is no JPEG'),
     ('caf\udce9.png', lambda path: save(path, pixels()), 'the name is not UTF-8; rename it'),
     ('pages.tif', lambda path: Image.fromarray(pixels()).save(path, save_all=True,
                                                               append_images=[Image.fromarray(pixels())]),
