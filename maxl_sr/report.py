@@ -105,7 +105,8 @@ def _page(rows: list[Row]) -> str:
 <title>maxl-sr: {len(rows)} images</title><style>{STYLE}</style></head><body>
 <h1>Restored photographs</h1>
 <p>{len(rows)} image{'s' * (len(rows) != 1)}, {number:.1f} megapixels,
-{sum(row.seconds for row in rows):.0f} s; adapted to {sum(row.steps > 0 for row in rows)}. The figures are in <a href="report.csv">report.csv</a>.</p>
+{sum(row.seconds for row in rows):.0f} s; adapted to {sum(row.steps > 0 for row in rows)}.
+The figures are in <a href="report.csv">report.csv</a>.</p>
 {"".join(map(_article, rows))}
 </body></html>
 '''
