@@ -5,11 +5,8 @@ import importlib
 import io
 import json
 import logging
-import os
 import sys
-import uuid
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import read_option_file
 from maxl_sr.restorer import PRESETS, Restorer
+from maxl_sr.utils.files import replacing
 from maxl_sr.utils.packaged import find_option_file
 
 LIBRARIES = {'.onnx': ('onnx', 'onnxscript', 'onnxruntime'), '.safetensors': ('safetensors.torch', ), '.pth': ()}
@@ -326,16 +324,6 @@ def _source(args: argparse.Namespace) -> Source:
     return source
 
 
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
 def export(args: argparse.Namespace) -> str:
     """Write the file that the arguments ask for and return what there is to tell.
 
@@ -354,7 +342,8 @@ def export(args: argparse.Namespace) -> str:
         note = f'; onnxruntime and torch differ by {found:.1g} at most ({len(SIZES)} sizes)'
     else:
         data = to_safetensors(source) if suffix == '.safetensors' else to_pth(source)
-    _write(args.output, data)
+    with replacing(args.output) as partial:
+        partial.write_bytes(data)
     told.append(f'{args.output}: {source.name}, {len(data) / 1e6:.1f} MB{note}')
     return '\n'.join(told)
 

@@ -1,7 +1,6 @@
 """Photographs as files: their pixels, and all else that they hold, which stays as it is."""
 
 import os
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pyvips
 
 from maxl_sr.errors import UserError
+from maxl_sr.utils.files import replacing
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp')
 LOADERS = ('jpegload', 'pngload', 'tiffload', 'webpload')  # the formats of these endings, whatever a file is called
@@ -92,15 +92,11 @@ class Photo:
                                                                                     interpolation=cv2.INTER_CUBIC)
             pixels = np.concatenate([pixels, alpha.reshape(*pixels.shape[:2], -1)], axis=2)
         image = self._with_metadata(pixels)
-        partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
         try:
-            image.write_to_file(str(partial), **SAVE_OPTIONS.get(path.suffix.lower(), {}))
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                image.write_to_file(str(partial), **SAVE_OPTIONS.get(path.suffix.lower(), {}))
         except (pyvips.Error, OSError) as error:
             raise UserError(f'cannot write {path}: {_reason(error)}') from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
 
     def shown(self, pixels: np.ndarray) -> pyvips.Image:
         """Return `pixels`, those of this image, of a part of it or of its restored image, as a screen shows them.

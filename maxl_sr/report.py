@@ -4,8 +4,6 @@ import csv
 import hashlib
 import html
 import io
-import os
-import uuid
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +15,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta.tiled import scaled
 from maxl_sr.photo import Photo
 from maxl_sr.restorer import Restoration, Restorer
+from maxl_sr.utils.files import replacing
 
 SIDE = 512  # pixels of the input that are shown at their size
 OVERVIEW = 240
@@ -118,9 +117,8 @@ def _middle(height: int, width: int) -> tuple[slice, slice]:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f'.{uuid.uuid4().hex}.partial')
-    partial.write_text(text, encoding='utf-8', newline='')
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding='utf-8', newline='')
 
 
 class Report:

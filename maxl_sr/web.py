@@ -28,8 +28,8 @@ from maxl_sr.report import curve, outcome
 from maxl_sr.restorer import PRESETS, Restorer
 
 STEPS = 50  # at most
-QUALITY = 95  # of the pictures of the slider
 LOOPBACK = ('127.0.0.1', 'localhost')
+QUALITY = 95  # of the pictures of the slider
 SIDE = 8192  # of these pictures, at most
 ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
@@ -167,10 +167,12 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
     mask = restorer.mask(photo.pixels)
     if mask is not None:
         pictures['mask'] = photo.shown_values(mask)
+    shown = folder / 'shown'  # apart from the file, whose name is the visitor's
+    shown.mkdir()
     for name, picture in pictures.items():
         shrunk = picture.thumbnail_image(SIDE, height=SIDE, size='down')
-        shrunk.jpegsave(str(folder / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
-    before, after, shown_mask = (str(folder / f'{name}.jpg') for name in ('before', 'after', 'mask'))
+        shrunk.jpegsave(str(shown / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
+    before, after, shown_mask = (str(shown / f'{name}.jpg') for name in ('before', 'after', 'mask'))
     height, width = photo.pixels.shape[:2]
     figures = f'{width} × {height} pixels · {outcome(done.steps, len(done.losses))} · {done.seconds:.1f} s'
     return (before, after), None if mask is None else shown_mask, curve(done.losses), figures, str(target)

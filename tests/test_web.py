@@ -259,6 +259,14 @@ def test_the_name_of_a_session_is_no_path(tmp_path):
         'files', 'files/photo.png', 'other', 'other/photo.png']
 
 
+def test_a_photograph_may_be_called_as_the_pictures_are(tmp_path):
+    (tmp_path / 'result').mkdir()
+    Image.new('RGB', (40, 30), 'teal').save(tmp_path / 'after.jpg')
+    *_, target = web.restore(tmp_path / 'after.jpg', 'fast', 0, True, tmp_path / 'result', web.Limits(), 'cpu',
+                             lambda *_, **__: None)
+    assert Path(target).read_bytes() == by_command_line(tmp_path / 'after.jpg', tmp_path, '--steps', '0').read_bytes()
+
+
 def test_what_would_become_too_large_is_refused(tmp_path):
     Image.new('RGB', (600, 500)).save(tmp_path / 'in.png')
     arguments = (5, True, tmp_path, web.Limits(megapixels=0.5), 'cpu', lambda *_, **__: None)
