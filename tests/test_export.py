@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_nothing(call, folder, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(export.os, 'replace', full)
+    monkeypatch.setattr('os.replace', full)
     assert call('-o', 'net.pth') == 2
     assert 'No space left on device' in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ['in.png']
