@@ -1,63 +1,219 @@
-"""What the command lines share: where option files are looked for, the check beforehand, and how mistakes are told."""
+"""What the command lines share, and a plain script of BasicSR too: the option file, the check, how mistakes are told.
+
+``parse_options`` and the two pipelines of BasicSR are replaced when the package is imported.
+"""
 
 import argparse
 import functools
+import logging
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest import mock
+
+import basicsr.test as basicsr_test
+import basicsr.train as basicsr_train
+import basicsr.utils.options as basicsr_options
+import torch
 
 from maxl_sr.errors import UserError
 from maxl_sr.preflight import preflight, read_option_file
+from maxl_sr.startup import INTERRUPTED
+from maxl_sr.toolbox.models import last_good
+from maxl_sr.toolbox.seams import replace_everywhere
+from maxl_sr.utils.lock import locked
 from maxl_sr.utils.packaged import find_option_file, find_weights
+
+# What torch says where the machine, not the program, is at fault
+MEMORY = ('DefaultCPUAllocator', 'could not create a primitive', 'could not create a memory object')
+PEERS = ('Connection closed by peer', 'Connection reset by peer', 'Socket Timeout', 'Timed out waiting',
+         'Broken pipe', 'failed to recv', 'Connection was likely closed', 'Application timeout caused pair closure')
+LITTER = re.compile(r'\.partial-.*|\.[0-9a-f]{32}\.partial(\..*)?')  # of processes that were killed
+
+
+class _Run:
+    """What is known of the pipeline that is running: its options, and the lock of its folder."""
+
+    def __init__(self) -> None:
+        self.opt: dict[str, Any] | None = None
+        self.held = ExitStack()
+
+
+_run: _Run | None = None  # while the policy of told() is at work
+_held = ExitStack()  # the lock of a script whose pipeline is not one of BasicSR's: until the process ends
+
+
+class _OptionLoader:
+    """Stands in for the YAML loader of ``parse_options``: gives the options that were read and checked before."""
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+
+    def __call__(self, stream: Any) -> '_OptionLoader':
+        return self
+
+    def get_single_data(self) -> dict[str, Any]:
+        return self.opt
+
+    def dispose(self) -> None:
+        pass
+
+
+def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    finder = argparse.ArgumentParser(add_help=False)
+    finder.add_argument('-opt')
+    finder.add_argument('--force_yml', nargs='+', default=[])
+    known, others = finder.parse_known_args()
+    if known.opt is None:  # BasicSR's parser says that it is missing, or prints its help
+        return parse_options(*args, **kwargs)
+    path = find_option_file(known.opt)
+    # BasicSR evaluates what follows --force_yml: it does not see it
+    options = read_option_file(path, known.force_yml)
+    if 'pytorch' in others and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch is for processes that torchrun has started: torchrun … -m maxl_sr.train …')
+    argv, ordered_yaml = sys.argv, basicsr_options.ordered_yaml
+    try:
+        sys.argv = [argv[0], '-opt', path, *others]
+        basicsr_options.ordered_yaml = lambda: (_OptionLoader(options), None)
+        opt, arguments = parse_options(*args, **kwargs)
+    except KeyError as error:
+        raise UserError(f'{path}: key {error} is missing') from error
+    finally:
+        sys.argv, basicsr_options.ordered_yaml = argv, ordered_yaml
+    for key, value in opt['path'].items():
+        if key.startswith('pretrain_network') and isinstance(value, str):
+            opt['path'][key] = find_weights(value)
+    preflight(opt)
+    if opt['rank'] == 0:
+        _take_folder(opt)
+    return opt, arguments
+
+
+def _take_folder(opt: dict[str, Any]) -> None:
+    """Lock the folder that the run will write, and clear away what killed runs have left in it."""
+    folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
+    (_held if _run is None else _run.held).enter_context(locked(folder))
+    for parent, folders, files in os.walk(folder):
+        for name in filter(LITTER.fullmatch, folders):
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+        for name in filter(LITTER.fullmatch, files):
+            with suppress(OSError):
+                os.unlink(os.path.join(parent, name))
+
+
+def told(function: Callable[..., Any], *args: Any) -> int:
+    """Call a pipeline and return the exit code; what it fails of is told in one sentence.
+
+    The code is 2 for a mistake of the user's or a fault of the machine, 1 where another process has failed, 130 after
+    Ctrl-C. Anything else is a fault of the program, and raised.
+    """
+    global _run
+    _run = run = _Run()
+    try:
+        with run.held:
+            function(*args)
+        return 0
+    except KeyboardInterrupt:
+        print(f'\ninterrupted{_how_to_go_on(run.opt)}', file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        sentence, code = _sentence(error)
+        if sentence is None:
+            raise
+        _log_cause(error)
+        print(f'error: {sentence}', file=sys.stderr)
+        return code
+    finally:
+        _run = None
+
+
+def _how_to_go_on(opt: dict[str, Any] | None) -> str:
+    if opt is None or not opt['is_train']:
+        return ''
+    return f'; {last_good(opt)}; the same command with --auto_resume goes on from there'
+
+
+def _sentence(error: Exception) -> tuple[str | None, int]:
+    """Return what an error means to the user, and the exit code; None where that is not known."""
+    text = str(error).strip()
+    if isinstance(error, UserError):
+        # What a data loader's worker raises comes with the worker's traceback in front
+        return text.splitlines()[-1].removeprefix('maxl_sr.errors.UserError: '), 2
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in MEMORY):
+        return 'there is not enough memory; a smaller batch_size_per_gpu, gt_size or center_crop needs less', 2
+    if isinstance(error, RuntimeError) and 'DataLoader worker' in text:
+        return 'a process that reads images was killed, perhaps for want of memory; a smaller num_worker_per_gpu ' \
+               f'needs less: {text.splitlines()[0]}', 2
+    if 'Too many open files' in text or 'unable to open shared memory' in text:
+        return f'{" ".join(text.split())}; raise ulimit -n, or set a smaller num_worker_per_gpu', 2
+    if isinstance(error, torch.distributed.DistError) or any(part in text for part in PEERS):
+        return f'another process of this run has ended or cannot be reached: {text.splitlines()[0]}', 1
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f'{error.strerror}{"" if error.filename is None else f": {error.filename}"}', 2
+    return None, 1
+
+
+def _log_cause(error: BaseException) -> None:
+    """Write the traceback to the log file of the run, for whoever looks for the cause in a network of their own."""
+    logger = logging.getLogger('basicsr')
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, 'The run has failed:', (),
+                                             (type(error), error, error.__traceback__)))
 
 
 def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
-    def parse(*args: Any, **kwargs: Any) -> Any:
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        finder.add_argument('-opt')
-        known, others = finder.parse_known_args()
-        if known.opt is not None:  # otherwise BasicSR's parser says that it is missing
-            known.opt = find_option_file(known.opt)
-            read_option_file(known.opt)
-            sys.argv[1:] = ['-opt', known.opt, *others]
-        try:
-            opt, options = parse_options(*args, **kwargs)
-        except (KeyError, ValueError, TypeError, NameError, SyntaxError) as error:
-            if '--force_yml' in sys.argv:
-                raise UserError('--force_yml: cannot set what was asked for (section:key=value, both of them in the '
-                                f'option file): {error}') from error
-            if isinstance(error, KeyError):
-                raise UserError(f'{known.opt}: key {error} is missing') from error
-            raise
-        for key, path in opt['path'].items():
-            if key.startswith('pretrain_network') and isinstance(path, str):
-                opt['path'][key] = find_weights(path)
-        preflight(opt)
-        return opt, options
-
     @functools.wraps(parse_options)
-    def tell_once(*args: Any, **kwargs: Any) -> Any:
+    def parse(*args: Any, **kwargs: Any) -> Any:
+        result: list[Any] = []
+
+        def checked() -> None:
+            result.append(_parse(parse_options, *args, **kwargs))
+
+        if _run is None:  # in a script with a pipeline of its own
+            code = told(checked)
+            if code:
+                sys.exit(code)
+            return result[0]
         try:
-            return parse(*args, **kwargs)
+            checked()
         except UserError:
             if os.environ.get('RANK', '0') != '0':  # every process finds the same mistake, the first one tells it
                 sys.exit(2)
             raise
+        _run.opt = result[0][0]
+        return result[0]
 
-    return tell_once
+    return parse
+
+
+def _telling(pipeline: Callable[[str], None]) -> Callable[[str], None]:
+    """Let a pipeline end a plain script of BasicSR as the command lines end."""
+    @functools.wraps(pipeline)
+    def run_pipeline(root_path: str) -> None:
+        if _run is not None:
+            pipeline(root_path)
+            return
+        code = told(pipeline, root_path)
+        if code:
+            sys.exit(code)
+
+    return run_pipeline
 
 
 def run(module: ModuleType, pipeline: str) -> int:
-    """Run ``module.pipeline`` of BasicSR in the current folder and return the exit code: 2 for a user's mistake."""
-    try:
-        with mock.patch.object(module, 'parse_options', _checked(module.parse_options)):
-            getattr(module, pipeline)(os.getcwd())
-    except UserError as error:
-        # What a data loader's worker raises comes with the worker's traceback in front
-        sentence = str(error).strip().splitlines()[-1].removeprefix('maxl_sr.errors.UserError: ')
-        print(f'error: {sentence}', file=sys.stderr)
-        return 2
-    return 0
+    """Run ``module.pipeline`` of BasicSR in the current folder and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')  # names that are no text
+    return told(getattr(module, pipeline), os.getcwd())
+
+
+replace_everywhere(basicsr_options.parse_options, _checked(basicsr_options.parse_options))
+replace_everywhere(basicsr_train.train_pipeline, _telling(basicsr_train.train_pipeline))
+replace_everywhere(basicsr_test.test_pipeline, _telling(basicsr_test.test_pipeline))

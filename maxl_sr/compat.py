@@ -20,6 +20,9 @@ from unittest import mock
 import lmdb
 import torch
 
+from maxl_sr.errors import UserError
+from maxl_sr.utils.lmdb_file import check_whole
+
 
 def _shim_distutils() -> None:
     """``basicsr.archs.arch_util`` imports distutils, which Python 3.12 removed; setuptools brings its own."""
@@ -143,7 +146,12 @@ def _patch_lmdb() -> None:
         key = os.path.realpath(path)
         environment = opened.get(key)
         if environment is None:
-            opened[key] = environment = open_lmdb(path, **kwargs)
+            try:
+                environment = open_lmdb(path, **kwargs)
+            except lmdb.Error as error:
+                raise UserError(f'cannot open the LMDB {path}: {error}') from error
+            check_whole(environment, path)
+            opened[key] = environment
         return environment
 
     @functools.wraps(original)

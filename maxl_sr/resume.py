@@ -10,15 +10,18 @@ import functools
 import math
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import basicsr.data as basicsr_data
 import basicsr.train as basicsr_train
 import numpy as np
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import DataLoader, Dataset
+
+from maxl_sr.toolbox.seams import replace_everywhere
 
 Position = tuple[int, int]
 
@@ -84,8 +87,16 @@ class SeededDataset(Dataset):
         return len(self.dataset)  # type: ignore[arg-type]
 
 
+def go_on_from(opt: dict[str, Any], state: Mapping[str, Any]) -> None:
+    """Let the sampler of the training data go on behind the iteration of a training state."""
+    train = opt['datasets']['train']
+    processes = 1 if opt['dist'] else max(opt['num_gpu'], 1)
+    train['resume_from'] = dict(epoch=state['epoch'], iter=state['iter'],
+                                batch_size=train['batch_size_per_gpu'] * processes)
+
+
 def _install() -> None:
-    build_dataloader, load_resume_state = basicsr_train.build_dataloader, basicsr_train.load_resume_state
+    build_dataloader, load_resume_state = basicsr_data.build_dataloader, basicsr_train.load_resume_state
 
     @functools.wraps(build_dataloader)
     def seeded_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], seed: int | None = None,
@@ -98,15 +109,13 @@ def _install() -> None:
     def load_with_position(opt: dict[str, Any]) -> dict[str, Any] | None:
         state = load_resume_state(opt)
         if state is not None:
-            train = opt['datasets']['train']
-            processes = 1 if opt['dist'] else max(opt['num_gpu'], 1)
-            train['resume_from'] = dict(epoch=state['epoch'], iter=state['iter'],
-                                        batch_size=train['batch_size_per_gpu'] * processes)
+            go_on_from(opt, state)
         return state
 
-    basicsr_train.build_dataloader = seeded_dataloader
+    # Everywhere: a script may have BasicSR's loop in a copy
+    replace_everywhere(build_dataloader, seeded_dataloader)
+    replace_everywhere(EnlargedSampler, PositionSampler)
     basicsr_train.load_resume_state = load_with_position
-    basicsr_train.EnlargedSampler = PositionSampler
 
 
 _install()

@@ -1,12 +1,10 @@
 """What the models of both stages share: two networks, adaptation at test time, and figures before and after it."""
 
 import csv
-import os
-import tempfile
+import math
 import time
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import path as osp
 from pathlib import Path
@@ -19,7 +17,6 @@ from basicsr.losses import build_loss
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
-from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -29,14 +26,16 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, adapt, adaptable_weights
 from maxl_sr.meta.rates import Rates
 from maxl_sr.models.outer_step import Losses, OuterStep
+from maxl_sr.toolbox.models import last_good
+from maxl_sr.utils.checkpoint import RATES_KEY, check_finite, load_checkpoint
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
+from maxl_sr.utils.files import replacing
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
 from maxl_sr.utils.options import Adapt, Compute, GuardOptions, check_keys, check_objective, parse
 
 BEFORE = '_before'
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
 GRADIENT = 'gradient'  # among the losses of an iteration: the norm, for the check
-RATES_KEY = 'inner_rates'  # beside params in net_g_*.pth
 TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
               'aux_opt', 'autocast', 'cuda_graph')
 # The last row is what BasicSR puts there itself
@@ -61,10 +60,19 @@ def saved_rates(path: str | None) -> InnerRates | None:
     """Return the learned inner rates that a checkpoint of the multi-task network holds, if it does."""
     if path is None or not osp.isfile(path):  # a resumed training does not need the one that it began with
         return None
-    saved = torch.load(path, map_location='cpu')
-    if RATES_KEY not in saved:
+    where = 'path: pretrain_network_g'
+    saved = load_checkpoint(where, path)
+    if not isinstance(saved, Mapping) or RATES_KEY not in saved:
         return None
-    return InnerRates.from_state_dict(saved[RATES_KEY])
+    state = saved[RATES_KEY]
+    whole = isinstance(state, Mapping) and isinstance(state.get('covers_all'), Tensor) and len(state) > 1 and all(
+        isinstance(value, Tensor) and value.numel() and (key == 'covers_all' or value.dim() and
+                                                         value.is_floating_point() and key.startswith('log_rates.'))
+        for key, value in state.items())
+    if not whole or state['covers_all'].numel() != 1:
+        raise UserError(f"{where}: {path}: what it has under '{RATES_KEY}' are no inner rates")
+    check_finite(f'{where}: {path}: {RATES_KEY}', state)
+    return InnerRates.from_state_dict(state)
 
 
 def check_rates(rates: InnerRates, net: nn.Module) -> None:
@@ -127,6 +135,7 @@ class AdaptiveModel(SRModel):
         self.adapt_opt: Adapt | None = None
         self._rows: list[dict[str, Any]] | None = None  # of the CSV, while a validation is running
         self._shard: Shard | None = None  # while several processes validate
+        self._diverged = False  # on an image of the validation that is running
         self.check_options(opt)
         if opt['num_gpu'] == 0:
             keep_freed_memory()
@@ -299,22 +308,38 @@ class AdaptiveModel(SRModel):
             return
         what, value = ('gradient', norm) if torch.isfinite(loss) else ('loss', loss)
         raise UserError(f'iteration {self.current_iter}: the {what} is {value.item()}, training stops; '
-                        f'{self._last_good()}')
-
-    def _last_good(self) -> str:
-        states = [path for path in Path(self.opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
-        if not states:
-            return 'no checkpoint had been saved yet'
-        return f'the last good checkpoint is {max(states, key=lambda path: int(path.stem))}'
+                        f'{last_good(self.opt)}')
 
     def feed_data(self, data: dict[str, Any]) -> None:
         self.__dict__.pop('gt', None)  # of an image before, where this one has none
         super().feed_data(data)
         self.lq = self.lq.contiguous(memory_format=memory_format(self.device))
-        self.image_name = osp.splitext(osp.basename(data['lq_path'][0]))[0] if 'lq_path' in data else ''
+        self.image_path = data['lq_path'][0] if 'lq_path' in data else 'an image'
+        self.image_name = osp.splitext(osp.basename(self.image_path))[0] if 'lq_path' in data else ''
 
     def test(self) -> None:
-        """Restore the image; with ``val: adapt`` after adapting to it, leaving the network as it is."""
+        """Restore the image; with ``val: adapt`` after adapting to it, leaving the network as it is.
+
+        Raises:
+            UserError: In a test, the restored image is not finite. In a training its figures are NaN.
+        """
+        self._restore()
+        if torch.isfinite(self.output).all():
+            return
+        diverged = self.adapt_opt is not None and bool(torch.isfinite(self.before).all())
+        cause = f'the adaptation diverged; choose a smaller val: adapt: lr than {self._rate_in_words()}' if diverged \
+            else 'the network itself makes such values of it'
+        told = f'{self.image_path}: the restored image is not finite: {cause}'
+        if not self.is_train:
+            raise UserError(told)
+        self._diverged = True
+        get_root_logger().warning(f'{told}. The figures of this validation are nan.')
+
+    def _rate_in_words(self) -> str:
+        rates = self._test_rates()
+        return str(rates) if isinstance(rates, float) else 'the learned rates'
+
+    def _restore(self) -> None:
         if self.adapt_opt is None:
             super().test()
             return
@@ -377,11 +402,15 @@ class AdaptiveModel(SRModel):
             self._shard = None
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int | str) -> None:
+        if self._diverged:
+            val = math.nan
         if self._shard is not None:
-            self.metric_results[metric] = val = self._shard.mean(val, self.device)
+            val = self._shard.mean(val, self.device)
+        self.metric_results[metric] = val
         super()._update_best_metric_result(dataset_name, metric, val, current_iter)
 
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        self._diverged = False
         if self.adapt_opt is None:
             super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
             return
@@ -442,41 +471,20 @@ class AdaptiveModel(SRModel):
                 imwrite(image, f'{stem}_{kind}.png')
 
     def _write_csv(self, rows: list[dict[str, Any]]) -> None:
-        path = osp.join(self.opt['path']['results_root'], f'{self._dataset_name}.csv')
-        with open(f'{path}.partial', 'w', newline='') as file:
+        path = Path(self.opt['path']['results_root'], f'{self._dataset_name}.csv')
+        # A name that is no text is written with escapes
+        with replacing(path) as partial, open(partial, 'w', newline='', encoding='utf-8',
+                                              errors='backslashreplace') as file:
             # The longest: the guard may have stopped others after fewer steps, the rest of whose columns is empty
             writer = csv.DictWriter(file, fieldnames=max((list(row) for row in rows), key=len))
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(f'{path}.partial', path)
 
-    @contextmanager
-    def _whole_files(self, key: str) -> Iterator[None]:
-        """Let BasicSR write to a temporary folder, then move: a killed run leaves no half-written checkpoint."""
-        final = self.opt['path'][key]
-        with tempfile.TemporaryDirectory(dir=final, prefix='.partial-') as partial:
-            self.opt['path'][key] = partial
-            try:
-                yield
-            finally:
-                self.opt['path'][key] = final
-            for name in os.listdir(partial):
-                if not zipfile.is_zipfile(osp.join(partial, name)):  # BasicSR goes on when it cannot write
-                    raise UserError(f'cannot write {osp.join(final, name)} (is the disk full?); {self._last_good()}')
-                os.replace(osp.join(partial, name), osp.join(final, name))
-
-    @master_only
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
         if net_label == 'net_g' and self.inner_rates is not None:
             nets, keys = (item if isinstance(item, list) else [item] for item in (net, param_key))
             net, param_key = [*nets, self.inner_rates], [*keys, RATES_KEY]
-        with self._whole_files('models'):
-            super().save_network(net, net_label, current_iter, param_key)
-
-    @master_only
-    def save_training_state(self, epoch: int, current_iter: int) -> None:
-        with self._whole_files('training_states'):
-            super().save_training_state(epoch, current_iter)
+        super().save_network(net, net_label, current_iter, param_key)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         super().resume_training(resume_state)

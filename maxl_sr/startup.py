@@ -1,0 +1,65 @@
+"""What must happen before torch is loaded: imported first of all, and itself importing nothing large."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+
+INTERRUPTED = 130
+PACKAGE = Path(__file__).resolve().parent
+
+
+def is_command() -> bool:
+    """Whether the process is one of the command lines, and not a program that uses the package."""
+    original = sys.orig_argv
+    if '-m' in original and original[original.index('-m') + 1:][:1]:
+        module = original[original.index('-m') + 1]
+        if module.split('.')[0] == PACKAGE.name:
+            return True
+    script = Path(sys.argv[0]) if sys.argv else Path()
+    return script.name in ('maxl-sr', 'maxl-sr.exe') or script.parent.resolve() == PACKAGE
+
+
+def wait_passively() -> None:
+    """Let the threads of OpenMP sleep, not spin, while they wait: spinning, they take each other's time on a busy CPU.
+
+    The runtimes read this when they are loaded; what the user has chosen stays.
+    """
+    if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME'} & os.environ.keys():
+        os.environ['OMP_WAIT_POLICY'] = 'passive'
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, b'\ninterrupted\n')
+    os._exit(INTERRUPTED)  # nothing has begun; libraries that are being loaded make other errors of an exception
+
+
+def _told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print('\ninterrupted', file=sys.stderr)
+    raise SystemExit(INTERRUPTED)
+
+
+class Start:
+    """Ctrl-C ends a command at once, without a traceback, while it loads its libraries."""
+
+    def __init__(self) -> None:
+        self.handler = None
+        try:
+            if is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self.handler = signal.signal(signal.SIGINT, _end)
+                sys.excepthook = _told
+        except ValueError:  # not the main thread
+            pass
+
+    def over(self) -> None:
+        """Hand Ctrl-C back: from here on it is a ``KeyboardInterrupt``, as ever."""
+        if self.handler is not None:
+            signal.signal(signal.SIGINT, self.handler)
+
+
+wait_passively()
+start = Start()

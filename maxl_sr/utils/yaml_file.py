@@ -1,0 +1,82 @@
+"""YAML as a user writes it, read without surprises: plain values only, bounded, and no key twice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from maxl_sr.errors import UserError
+
+LARGEST = 2**20  # bytes of a file
+VALUES = 100_000  # of a file, aliases written out
+STRING, MERGE = 'tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge'
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Return what a YAML text holds: dictionaries with text as keys, lists, text, numbers, true, false and null.
+
+    Nothing is evaluated, and what an alias stands for is copied: no section is another one's.
+
+    Raises:
+        UserError: It is no YAML, has a key twice or one that is not text, an alias of itself, or too many values.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, where, {}, set())
+        return _copied(loader.construct_document(node))
+    except UserError:
+        raise
+    except RecursionError as error:
+        raise UserError(f'{where} is nested too deeply') from error
+    except Exception as error:  # YAML's own errors, and Python's at values such as !!int text
+        raise UserError(f'{where} is not valid YAML: {" ".join(str(error).split())}') from error
+
+
+def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: set[int]) -> int:
+    """Return the number of values below `node` with all aliases written out."""
+    place = f'{where}, line {node.start_mark.line + 1}'
+    if id(node) in above:
+        raise UserError(f'{place}: an alias stands for a section that it is in')
+    if id(node) not in sizes:
+        above.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node, where)
+        sizes[id(node)] = 1 + sum(_check(child, where, sizes, above) for child in _children(node))
+        above.remove(id(node))
+        if sizes[id(node)] > VALUES:
+            raise UserError(f'{place}: the aliases stand for more than {VALUES:,} values')
+        if isinstance(node, yaml.ScalarNode) and '\0' in node.value:
+            raise UserError(f'{place}: a text cannot hold the character NUL')
+    return sizes[id(node)]
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        yield from (value for _, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _check_keys(node: yaml.MappingNode, where: str) -> None:
+    seen = set()
+    for key, _ in node.value:
+        place = f'{where}, line {key.start_mark.line + 1}'
+        if not isinstance(key, yaml.ScalarNode) or key.tag not in (STRING, MERGE):
+            text = key.value if isinstance(key, yaml.ScalarNode) else 'a list or section'
+            raise UserError(f"{place}: a key must be text, not {text}{_hint(key)}")
+        if key.value in seen and key.tag == STRING:
+            raise UserError(f"{place}: key '{key.value}' is there twice")
+        seen.add(key.value)
+
+
+def _hint(key: yaml.Node) -> str:
+    return f" (write '{key.value}' in quotes, if that is its name)" if isinstance(key, yaml.ScalarNode) else ''
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
