@@ -108,6 +108,7 @@ def _check_roots(where: str, section: Any) -> None:
             raise UserError(f'{where}: {key}: there is no folder {root}')
         if is_lmdb:
             check_files(f'{where}: {key}', root)
+            listed_sizes(root)
     listed = section.get('meta_info_file')
     if listed is not None and not (isinstance(listed, str) and osp.isfile(listed)):
         raise UserError(f'{where}: meta_info_file: there is no file {listed!r}')
