@@ -27,10 +27,10 @@ from maxl_sr.startup import INTERRUPTED
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.toolbox.seams import replace_everywhere
 from maxl_sr.utils.lock import locked
+from maxl_sr.utils.machine import is_out_of_memory
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 # What torch says where the machine, not the program, is at fault
-MEMORY = ('DefaultCPUAllocator', 'could not create a primitive', 'could not create a memory object')
 PEERS = ('Connection closed by peer', 'Connection reset by peer', 'Socket Timeout', 'Timed out waiting',
          'Broken pipe', 'failed to recv', 'Connection was likely closed', 'Application timeout caused pair closure')
 LITTER = re.compile(r'\.partial-.*|\.[0-9a-f]{32}\.partial(\..*)?')  # of processes that were killed
@@ -144,7 +144,7 @@ def _sentence(error: Exception) -> tuple[str | None, int]:
     if isinstance(error, UserError):
         # What a data loader's worker raises comes with the worker's traceback in front
         return text.splitlines()[-1].removeprefix('maxl_sr.errors.UserError: '), 2
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in MEMORY):
+    if is_out_of_memory(error):
         return 'there is not enough memory; a smaller batch_size_per_gpu, gt_size or center_crop needs less', 2
     if isinstance(error, RuntimeError) and 'DataLoader worker' in text:
         return 'a process that reads images was killed, perhaps for want of memory; a smaller num_worker_per_gpu ' \

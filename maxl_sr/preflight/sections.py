@@ -1,5 +1,6 @@
 """Sections and their keys: what every part of the check uses, and those that no part of BasicSR checks."""
 
+import importlib
 import importlib.util
 import inspect
 import re
@@ -92,7 +93,7 @@ def check_logger(opt: Mapping[str, Any]) -> None:
         return
     if logger['use_tb_logger']:
         try:
-            from torch.utils import tensorboard  # noqa: F401
+            importlib.import_module('torch.utils.tensorboard')
         except ImportError as error:
             raise UserError(f'logger: use_tb_logger: TensorBoard cannot be used ({error}); pip install tensorboard, or '
                             'set it to false') from error

@@ -18,6 +18,7 @@ from torch import nn
 
 from maxl_sr.errors import UserError
 from maxl_sr.utils.checkpoint import read_weights
+from maxl_sr.utils.machine import is_out_of_memory
 
 GROUP_KEYS = ('initial_lr', 'betas', 'eps', 'weight_decay', 'amsgrad')
 SCHEDULER_KEYS = ('milestones', 'gamma', 'restarts', 'restart_weights', 'periods', 'eta_min')
@@ -142,6 +143,8 @@ def _install_naming() -> None:
             if last is None:
                 raise
             text = ' '.join(str(error).split()) or type(error).__name__
+            if is_out_of_memory(error):
+                text = 'there is not enough memory; a smaller center_crop needs less'
             raise UserError(f'cannot restore {last}: {text}') from error
 
     BaseModel.validation = validation

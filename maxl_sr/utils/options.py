@@ -16,6 +16,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta.objective import Objective
 
 Section = TypeVar('Section')
+MOST_STEPS = 10_000  # of the inner loop: more are a slip of the keyboard, and fill the memory
 
 
 def check_choice(where: str, value: Any, known: Collection[str]) -> None:
@@ -116,12 +117,15 @@ def check_objective(where: str, given: Any, scale: Any = 1) -> Any:
 def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:
     """Refuse text that looks like a number, such as 1e-4, in a section whose values BasicSR takes as they are."""
     for key, value in given.items():
-        if isinstance(value, str):
-            try:
-                float(value)
-            except ValueError:
-                continue
-            raise UserError(f'{where}: {key} must be a number, not the text {value!r}; write !!float {value}')
+        several = isinstance(value, (list, tuple))
+        for item in value if several else [value]:
+            if isinstance(item, str):
+                try:
+                    float(item)
+                except ValueError:
+                    continue
+                kind = 'numbers' if several else 'a number'
+                raise UserError(f'{where}: {key} must be {kind}, not the text {item!r}; write !!float {item}')
 
 
 def check_number(where: str, given: Mapping[str, Any], key: str, low: float, high: float = math.inf) -> None:
@@ -221,8 +225,8 @@ def _rate(default: float | None) -> Any:
     return field(default=default, metadata={'low': 0, 'strict': True})
 
 
-def _count(default: int) -> Any:
-    return field(default=default, metadata={'low': 1})
+def _count(default: int, high: int | None = None) -> Any:
+    return field(default=default, metadata={'low': 1} if high is None else {'low': 1, 'high': high})
 
 
 @dataclass(frozen=True)
@@ -279,7 +283,7 @@ class InnerLoop:
             un-adapted, too.
     """
 
-    steps: int = _count(5)
+    steps: int = _count(5, high=MOST_STEPS)
     lr: float = _rate(5e-5)
     loss_weight: float = _rate(10.0)
     params: Literal['heads', 'all'] = 'heads'
@@ -324,7 +328,7 @@ class Adapt:
         guard: The guard, :class:`GuardOptions`; null: all steps are taken, whatever the image.
     """
 
-    steps: int = _count(5)
+    steps: int = _count(5, high=MOST_STEPS)
     lr: float | None = _rate(None)
     params: Literal['heads', 'all'] = 'heads'
     optimizer: Literal['sgd', 'adam'] = 'sgd'

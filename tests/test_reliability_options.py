@@ -1,0 +1,325 @@
+"""Option files of every wrong kind: one sentence, nothing evaluated, nothing of the user's moved or written over."""
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from conftest import test_options, train_options
+from test_bad_input import GONE, edited, refused  # noqa: F401
+
+from maxl_sr.errors import UserError
+from maxl_sr.preflight import read_option_file
+from maxl_sr.utils.yaml_file import read_yaml
+
+
+@pytest.fixture
+def pairs(make_pairs):
+    return make_pairs()
+
+
+@pytest.fixture
+def options(pairs):
+    return train_options('MAXLModel', pairs)
+
+
+# --- names that become folders ---
+
+NO_NAMES = ['/home/me/photos', '../..', '..', '.', 'a/b', 'a\\b', '', ' ', 'x' * 201, 'ü' * 101, 'a\nb', '\x1b[31m', 5,
+            True, ['a'], 'trailing/', '~/x/y', '\ud8ff']
+
+
+@pytest.mark.parametrize('name', NO_NAMES)
+def test_name_that_is_no_folder(refused, options, tmp_path, name):  # noqa: F811
+    (tmp_path / 'home/me/photos').mkdir(parents=True)
+    (tmp_path / 'home/me/photos/1.jpg').write_text('mine')
+    refused('train', edited(options, name=str(tmp_path) + name if name == '/home/me/photos' else name), 'name')
+    assert (tmp_path / 'home/me/photos/1.jpg').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('flags', [['name=../../x'], ['name=/tmp/x'], ['name=5'], ['name='], ['name=[a]'],
+                                   ['name={a: b}'], ['name="a/b"'], ['name=~']])
+def test_name_set_by_force_yml(refused, options, flags):  # noqa: F811
+    refused('train', options, 'name', flags=['--force_yml', *flags])
+
+
+def test_names_of_test_sets(refused, pairs, tmp_path):  # noqa: F811
+    opt = test_options(pairs, tmp_path)
+    for key in ('pretrain_network_g', 'pretrain_network_m'):
+        del opt['path'][key]
+    for name in ('../x', 'a/b', '', None, 3):
+        refused('test', edited(opt, datasets__test_1__name=name), 'datasets: test_1: name')
+    opt['datasets']['test_1']['name'] = 'same'
+    opt['datasets']['test_2'] = dict(opt['datasets']['test_1'])
+    refused('test', opt, "name 'same'", 'datasets: test_1', 'datasets: test_2', 'written over')
+    del opt['datasets']['test_2']
+    refused('test', edited(opt, val__suffix='../x'), 'val: suffix')
+    refused('test', edited(opt, val__suffix=7), 'val: suffix')
+
+
+def test_pictures_that_would_be_written_over(refused, pairs, tmp_path):  # noqa: F811
+    opt = test_options(pairs, tmp_path)
+    for key in ('pretrain_network_g', 'pretrain_network_m'):
+        del opt['path'][key]
+    opt['val']['save_img'] = True
+    for kind in ('gt', 'lq'):
+        image = cv2.imread(str(pairs / kind / '00.png'))
+        cv2.imwrite(str(pairs / kind / '00.bmp'), image)
+    refused('test', opt, 'val: save_img', '00.png', '00.bmp')
+
+
+def test_unknown_key_of_path_makes_no_folder(refused, options, tmp_path):  # noqa: F811
+    refused('train', edited(options, model_type='SRModel', val__adapt=GONE, path__somewhere=str(tmp_path / 'made')),
+            "path: unknown key 'somewhere'")
+    assert not (tmp_path / 'made').exists()
+
+
+# --- --force_yml evaluates nothing ---
+
+CODE = ["train:total_iter=[__import__('os').system('touch touched')]", "train:total_iter=__import__('os').getcwd()",
+        'train"]=open("touched","w") or opt["train:total_iter=3', "train:total_iter=!!python/object/apply:os.getcwd []",
+        "train:total_iter=!!python/name:os.system", 'a"];import os;os.system("touch touched")#=1',
+        "datasets:train:gt_size=[open('touched', 'w')]", 'train:total_iter=[3, [3', 'train:total_iter={a: &a [*a]}',
+        'train:total_iter=@', 'train:total_iter=%x', 'train', '=3', ':=3', 'train:=3', 'train::total_iter=3',
+        'trian:total_iter=3', 'name:x=3', 'train:total_iter:x=3', 'train:total_iter=3e0', 'train:total_iter="3"',
+        "manual_seed=-1", 'manual_seed=1.5', 'datasets=3', 'train=~', 'path:resume_state=[a]',
+        'train:scheduler:milestones=[3e0]', 'train:scheduler:milestones={3: 1}', 'val:adapt:steps=yes']  # yapf: disable
+
+
+@pytest.mark.parametrize('entry', CODE)
+def test_force_yml_is_not_evaluated(refused, options, tmp_path, entry):  # noqa: F811
+    refused('train', options, '', flags=['--force_yml', entry])
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_a_shortened_flag_is_not_evaluated_either(refused, options, tmp_path):  # noqa: F811
+    refused('train', options, '--force_yml', flags=['--force', CODE[0].replace('train:', 'tr:')])
+    assert not (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize('entry, value', [
+    ('train:total_iter=7', 7), ('train:total_iter= 7', 7), ('train:x=None', None), ('train:x=~', None),
+    ('train:x=', None), ('train:x=TRUE', True), ('train:x=false', False), ('train:x=[1, 2.5, a]', [1, 2.5, 'a']),
+    ('train:x=!!float 1e-3', 1e-3), ('train:x=1.0e-3', 1e-3), ('train:x={a: 1}', {'a': 1}), ('train:x=a=b', 'a=b'),
+    ('train:x=/data/a #1', '/data/a #1'), ('train:x="a: b"', 'a: b'), ('train:x=weights/fast.pth', 'weights/fast.pth'),
+    ('train:x=1e-3', '1e-3'), ('train : x = 5', 5),
+])  # yapf: disable
+def test_values_of_force_yml(options, tmp_path, entry, value):
+    path = tmp_path / 'x.yml'
+    path.write_text(yaml.safe_dump(options))
+    key = 'total_iter' if 'total_iter' in entry else 'x'
+    assert read_option_file(str(path), [entry])['train'][key] == value
+
+
+def test_force_yml_reaches_the_training_and_its_record(run, options, tmp_path):
+    assert run('train', options, '--force_yml', 'train:total_iter=2', 'name=forced') == 0
+    folder = tmp_path / 'experiments/forced'
+    assert (folder / 'training_states/2.state').is_file() and not (folder / 'training_states/4.state').exists()
+    assert '--force_yml train:total_iter=2' in (folder / 'options.yml').read_text()
+
+
+# --- YAML ---
+
+LAUGHS = 'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + ''.join(
+    f'{chr(98 + i)}: &{chr(98 + i)} [{", ".join(["*" + chr(97 + i)] * 10)}]\n' for i in range(9))
+MERGES = 'a: &a {k: 1}\n' + ''.join(
+    f'{chr(98 + i)}: &{chr(98 + i)}\n  <<: [{", ".join(["*" + chr(97 + i)] * 10)}]\n' for i in range(20))
+
+
+@pytest.mark.parametrize('text, told', [
+    (LAUGHS, 'the aliases stand for more than'), (MERGES, 'the aliases stand for more than'),
+    ('a: &a\n  b: *a\n', 'an alias stands for a section that it is in'), ('[' * 5000, 'nested too deeply'),
+    ('a: ' + '{a: ' * 3000, 'nested too deeply'), ('a: 1\na: 2\n', "line 2: key 'a' is there twice"),
+    ('1: a\n', 'line 1: a key must be text, not 1'), ('~: a\n', 'a key must be text, not ~'),
+    ('yes: a\n', "a key must be text, not yes (write 'yes' in quotes"), ('? [a]\n: b\n', 'a key must be text'),
+    ('2024-01-01: a\n', 'a key must be text'), ('a: !!python/object/apply:os.getcwd []', 'is not valid YAML'),
+    ('a: !!python/name:os.system', 'is not valid YAML'), ('a: !!int x', 'is not valid YAML'),
+    ('a: !!timestamp x', 'is not valid YAML'), ('a: 2024-13-45', 'is not valid YAML'), ('a: !!bool perhaps', 'valid'),
+    ('a: !!binary "ü"', 'is not valid YAML'), ('a: *b', 'is not valid YAML'), ('a: "\\0"', 'NUL'),
+    ('--- a\n--- b\n', 'is not valid YAML'), ('a: b: c', 'is not valid YAML'), ('\ta: 1', 'is not valid YAML'),
+    ('a: !!omap [x]', 'is not valid YAML'), ('a: !!set [x]', 'is not valid YAML'),
+    ('%YAML 9.9\n---\na: 1', 'is not valid YAML'),
+    ('a: ' + '9' * 5000, 'is not valid YAML'),
+])  # yapf: disable
+def test_yaml_without_surprises(text, told):
+    with pytest.raises(UserError) as caught:
+        read_yaml(text, 'x.yml')
+    assert told in str(caught.value) and str(caught.value).startswith('x.yml') and '\n' not in str(caught.value)
+
+
+def test_an_alias_is_a_copy():
+    read = read_yaml('a: &a {lr: 1}\nb: *a\nc:\n  <<: *a\n  d: 2\n', 'x.yml')
+    assert read == {'a': {'lr': 1}, 'b': {'lr': 1}, 'c': {'lr': 1, 'd': 2}} and read['a'] is not read['b']
+
+
+@pytest.mark.parametrize('kind', ['folder', 'large', 'latin', 'pipe', 'unreadable', 'a checkpoint'])
+def test_option_file_that_cannot_be_read(refused, options, tmp_path, kind, monkeypatch):  # noqa: F811
+    path = tmp_path / 'own.yml'
+    {'folder': path.mkdir, 'large': lambda: path.write_bytes(b'# ' + bytes(2**21)),
+     'latin': lambda: path.write_bytes('name: für'.encode('latin-1')), 'pipe': lambda: os.mkfifo(path),
+     'unreadable': lambda: path.symlink_to('/proc/self/mem'),
+     'a checkpoint': lambda: path.write_bytes(os.urandom(9999)),
+     }[kind]()  # yapf: disable
+    refused('train', 'own.yml', 'own.yml')
+
+
+def test_an_option_file_with_a_mark_of_its_encoding(run, options, tmp_path):
+    (tmp_path / 'own.yml').write_text('\ufeff' + yaml.safe_dump(options))
+    assert run('train', 'own.yml') == 0
+
+
+# --- keys and types that BasicSR passes over ---
+
+WRONG = [
+    ({'val__metrics__psnr__test_y_chanel': True}, "val: metrics: psnr: unknown key 'test_y_chanel'",
+     "'test_y_channel'"),
+    ({'val__metrics__psnr__test_y_channel': 'yes'}, 'val: metrics: psnr: test_y_channel must be true or false'),
+    ({'val__metrics__psnr__test_y_channel': 1}, 'val: metrics: psnr: test_y_channel must be true or false'),
+    ({'val__metrics__psnr__better': 'highest'}, 'val: metrics: psnr: better'),
+    ({'val__metrics__psnr__input_order': 'CHW'}, 'input_order must be HWC'),
+    ({'val__metrics__psnr__crop_border': '0'}, 'val: metrics: psnr: crop_border must be a number, not the text'),
+    ({'val__metrics__psnr__crop_border': -1}, 'crop_border must be an integer of at least 0'),
+    ({'val__metrics__psnr__crop_border': 2.5}, 'crop_border must be an integer'),
+    ({'val__metrics__psnr__crop_border': 2.0}, 'crop_border must be an integer'),
+    ({'val__metrics__psnr__crop_border': None}, 'crop_border must be an integer'),
+    ({'val__metrics__psnr__crop_border': 12}, 'with crop_border 12 makes no number of', '24×24', 'datasets: val'),
+    ({'val__metrics__psnr__crop_border': 10**9}, 'crop_border 1000000000 makes no number'),
+    ({'val__metrics__psnr': None}, 'val: metrics: psnr must be a section'),
+    ({'val__metrics__psnr_before': {'type': 'calculate_psnr', 'crop_border': 0}}, "'psnr_before' is the name of"),
+    ({'val__metrics__ssim': {'type': 'calculate_ssim', 'crop_border': 8}}, 'ssim', 'makes no number'),
+    ({'val__save_img': 'no'}, 'val: save_img must be true or false'),
+    ({'val__save_img': 0}, 'val: save_img must be true or false'),
+    ({'val__pbar': 'on'}, 'val: pbar must be true or false'),
+    ({'logger__use_tb_loger': True}, "logger: unknown key 'use_tb_loger'", "'use_tb_logger'"),
+    ({'logger__use_tb_logger': 'no'}, 'logger: use_tb_logger must be true or false'),
+    ({'logger__use_tb_logger': 'false'}, "logger: use_tb_logger is the text 'false'; write false without quotes"),
+    ({'logger__wandb': 'text'}, "logger: wandb must be a section, not 'text'"),
+    ({'logger__wandb': True}, 'logger: wandb must be a section'),
+    ({'logger__wandb': {'projekt': 'x'}}, "logger: wandb: unknown key 'projekt'"),
+    ({'logger__wandb': {'project': 5}}, 'logger: wandb: project must be text or null'),
+    ({'logger__wandb': {'project': 'x'}}, 'logger: wandb: project needs use_tb_logger: true'),
+    ({'logger__print_freq': '10'}, 'logger: print_freq'),
+    ({'logger__save_checkpoint_freq': True}, 'logger: save_checkpoint_freq'),
+    ({'mnaual_seed': 1}, "the option file: unknown key 'mnaual_seed'", "'manual_seed'"),
+    ({'network_q': {'type': 'MaskNet'}}, "the option file: unknown key 'network_q'"),
+    ({'manual_seed': -1}, 'manual_seed must be an integer from 0'), ({'manual_seed': 2**40}, 'manual_seed'),
+    ({'manual_seed': True}, 'manual_seed'), ({'manual_seed': 1.0}, 'manual_seed'),
+    ({'network_g': None}, 'network_g must be a section, not null'), ({'network_g': 'x'}, 'network_g must be a section'),
+    ({'network_g': {}}, 'network_g must be a section'), ({'network_g__num_feat': '8'}, 'network_g: num_feat'),
+    ({'network_m': 'x'}, 'network_m must be a section'), ({'scale': 0}, 'scale must be an integer of at least 1'),
+    ({'scale': 1.5}, 'scale must be'), ({'scale': None}, 'scale must be'), ({'scale': [1]}, 'scale must be'),
+    ({'num_gpu': -1}, 'num_gpu'), ({'num_gpu': '0'}, 'num_gpu'), ({'num_gpu': True}, 'num_gpu'),
+    ({'dist_params': 'x'}, 'dist_params must be a section'), ({'dist_params__port': 'x'}, 'dist_params: port'),
+    ({'dist_params__bakend': 'x'}, "dist_params: unknown key 'bakend'"),
+    ({'find_unused_parameters': 'yes'}, 'find_unused_parameters must be true or false'),
+    ({'datasets__train__use_hflip': 'false'}, "datasets: train: use_hflip is the text 'false'"),
+    ({'datasets__train__use_hflip': 'no'}, 'datasets: train: use_hflip must be true or false'),
+    ({'datasets__train__use_rot': 0}, 'datasets: train: use_rot must be true or false'),
+    ({'datasets__train__use_rot': None}, 'datasets: train: use_rot must be true or false'),
+    ({'datasets__train__pin_memory': 'False'}, 'datasets: train: pin_memory'),
+    ({'datasets__train__num_prefetch_queue': 'x', 'datasets__train__prefetch_mode': 'cpu'}, 'num_prefetch_queue must'),
+    ({'datasets__train__num_prefetch_queue': 0, 'datasets__train__prefetch_mode': 'cpu'}, 'num_prefetch_queue must'),
+    ({'datasets__train__num_prefetch_queue': None, 'datasets__train__prefetch_mode': 'cpu'}, 'num_prefetch_queue must'),
+    ({'datasets__train__num_worker_per_gpu': 10**6}, 'num_worker_per_gpu must be at most'),
+    ({'datasets__train__batch_size_per_gpu': 10**9}, 'batch_size_per_gpu must be at most'),
+    ({'datasets__train__dataset_enlarge_ratio': 10**12}, 'dataset_enlarge_ratio', 'in an epoch'),
+    ({'datasets__train_2': {'name': 'x'}}, 'datasets: train_2: a training has one data set called train'),
+    ({'train__total_iter': 10**15}, 'train: total_iter must be at most'), ({'train__total_iter': '6'}, 'total_iter'),
+    ({'train__scheduler__milestones': ['3e0']}, "train: scheduler: milestones must be numbers, not the text '3e0'"),
+    ({'train__scheduler__milestones': [2.5]}, 'train: scheduler: milestones must be an integer'),
+    ({'train__scheduler__milestones': 5}, 'train: scheduler: milestones must be a list'),
+    ({'train__scheduler__milestones': [True]}, 'train: scheduler: milestones must be an integer'),
+    ({'train__scheduler__milestones': [[1]]}, 'train: scheduler: milestones must be an integer'),
+    ({'train__scheduler__gamma': 'half'}, 'train: scheduler: gamma must be a number'),
+    ({'train__scheduler__gamma': -1}, 'train: scheduler: gamma must be a number of at least 0'),
+    ({'train__scheduler__gamma': float('nan')}, 'train: scheduler: gamma must be a number'),
+    ({'train__scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [3]}}, 'periods [3] end at iteration 3'),
+    ({'train__scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [0, 6], 'restart_weights': [1, 1]}},
+     'periods'),
+    ({'train__scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': ['6']}}, 'periods must be numbers'),
+    ({'train__scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [3, 3]}}, 'train: scheduler'),
+    ({'train__optim_g__betas': ['0.9', 0.99]}, "train: optim_g: betas must be numbers, not the text '0.9'"),
+    ({'train__optim_g__betas': 0.9}, 'train: optim_g'), ({'train__optim_g__betas': [0.9]}, 'train: optim_g'),
+    ({'train__optim_g__lr': float('inf')}, 'train: optim_g: lr'), ({'train__optim_g__lr': True}, 'train: optim_g: lr'),
+    ({'path__strict_load_g': 'yes'}, 'path: strict_load_g must be true or false'),
+    ({'path__param_key_g': 5}, 'path: param_key_g must be text or null'),
+    ({'path__ignore_resume_networks': 'network_g'}, 'path: ignore_resume_networks must be a list'),
+    ({'path__pretrain_netwrok_g': 'x'}, "path: unknown key 'pretrain_netwrok_g'", 'pretrain_network_g'),
+    ({'val__adapt__steps': 10**12}, 'val: adapt: steps must be at most'),
+    ({'val__adapt__lr': '1e-3x'}, 'val: adapt: lr'), ({'val__adapt__lr': float('inf')}, 'val: adapt: lr'),
+    ({'datasets__train__dataroot_gt': 'a\x00b'}, 'NUL'), ({'datasets__val__center_crop': True}, 'center_crop'),
+]  # yapf: disable
+
+
+@pytest.mark.parametrize('case', WRONG, ids=lambda case: ', '.join(f'{k}={v!r}' for k, v in case[0].items())[:60])
+def test_what_basicsr_passes_over(refused, options, case):  # noqa: F811
+    changes, *told = case
+    refused('train', edited(options, **changes), *told)
+
+
+def test_wandb_that_is_not_installed(refused, options, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    refused('train', edited(options, logger__wandb={'project': 'x'}, logger__use_tb_logger=True), 'no package wandb')
+
+
+def test_tensorboard_that_is_not_installed(refused, options, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    refused('train', edited(options, logger__use_tb_logger=True), 'logger: use_tb_logger: TensorBoard cannot be used')
+
+
+def test_huge_number_of_inner_steps(refused, pairs):  # noqa: F811
+    refused('train', edited(train_options('MetaTransferModel', pairs), train__inner__steps=10**9),
+            'train: inner: steps must be at most')
+
+
+def test_keys_of_other_models_are_known_by_what_they_read(run, pairs):
+    opt = edited(train_options('MetaTransferModel', pairs), model_type='SRModel', val__adapt=GONE, network_m=GONE,
+                 train__aux_opt=GONE, train__inner=GONE, train__optim_m=GONE, find_unused_parameters=True)
+    assert run('train', opt) == 0
+
+
+# --- pairs ---
+
+
+def test_odd_file_is_named(refused, pairs):  # noqa: F811
+    cv2.imwrite(str(pairs / 'lq/odd one.png'), np.zeros((32, 40, 3), np.uint8))
+    opt = train_options('MetaTransferModel', pairs)
+    refused('train', opt, 'different numbers of images: 5, 4', 'odd one.png', str(pairs / 'lq'))
+    (pairs / 'lq/odd one.png').unlink()
+    (pairs / 'gt/01.png').rename(pairs / 'gt/01.jpg')
+    refused('train', opt, 'has no 01.jpg', str(pairs / 'lq'), "filename_tmpl '{}'", str(pairs / 'gt'))
+
+
+@pytest.mark.parametrize('template', ['{}x2', 'x', '{', '{0}{1}', 5, '{}/../x', '{name}'])
+def test_template_that_fits_no_file(refused, pairs, template):  # noqa: F811
+    opt = train_options('MetaTransferModel', pairs)
+    refused('train', edited(opt, datasets__train__filename_tmpl=template), 'datasets: train', 'filename_tmpl')
+
+
+@pytest.mark.parametrize('name', ['nowhere.txt', 'folder', 'pipe', 5])
+def test_list_of_images_that_is_no_file(refused, pairs, tmp_path, name):  # noqa: F811
+    (tmp_path / 'folder').mkdir()
+    os.mkfifo(tmp_path / 'pipe')
+    opt = edited(train_options('MetaTransferModel', pairs), datasets__train__meta_info_file=name)
+    refused('train', opt, 'datasets: train: meta_info_file: there is no file')
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'folder', 'nothing'])
+def test_list_that_names_no_images(refused, pairs, tmp_path, kind):  # noqa: F811
+    if kind != 'nothing':
+        (pairs / 'gt/x.png').parent.mkdir(exist_ok=True)
+        os.mkfifo(pairs / 'gt/x.png') if kind == 'pipe' else (pairs / 'gt/x.png').mkdir()
+    (tmp_path / 'list.txt').write_text('x.png (32,40,3)\n')
+    opt = edited(train_options('MetaTransferModel', pairs), datasets__train__meta_info_file='list.txt')
+    refused('train', opt, 'cannot read the image', 'x.png')
+
+
+def test_large_images_are_not_refused(pairs, monkeypatch, run):
+    import PIL.Image
+    monkeypatch.setattr(PIL.Image, 'MAX_IMAGE_PIXELS', 100)  # in place of a file of 200 megapixels
+    assert run('train', train_options('MAXLModel', pairs)) == 0
+    assert PIL.Image.MAX_IMAGE_PIXELS == 100
+    assert Path('experiments/tiny').is_dir()
