@@ -4,11 +4,13 @@ import functools
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import basicsr.utils.img_util as img_util
 import basicsr.utils.logger as basicsr_logger
+import basicsr.utils.misc as basicsr_misc
 import basicsr.utils.options as basicsr_options
 import cv2
 import numpy as np
@@ -62,6 +64,20 @@ def _install_copy() -> None:
     replace_everywhere(original, copy_opt_file)
 
 
+def _install_archive() -> None:
+    original = basicsr_misc.mkdir_and_rename
+
+    @functools.wraps(original)
+    def mkdir_and_rename(path: str) -> None:
+        # The name of what is there already gets the time in seconds: a second run within one takes the next
+        while os.path.exists(f'{path}_archived_{basicsr_misc.get_time_str()}'):
+            time.sleep(0.1)
+        original(path)
+
+    replace_everywhere(original, mkdir_and_rename)
+
+
 replace_everywhere(img_util.imwrite, imwrite)
 _install_logger()
 _install_copy()
+_install_archive()

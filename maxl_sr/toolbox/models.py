@@ -33,7 +33,7 @@ def last_good(opt: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _whole_files(opt: dict[str, Any], key: str) -> Iterator[None]:
+def _whole_file(opt: dict[str, Any], key: str) -> Iterator[None]:
     """Let BasicSR write to a temporary folder, then move: a killed run leaves no half-written checkpoint."""
     final = opt['path'][key]
     try:
@@ -43,24 +43,33 @@ def _whole_files(opt: dict[str, Any], key: str) -> Iterator[None]:
                 yield
             finally:
                 opt['path'][key] = final
-            for name in os.listdir(partial):
+            written = os.listdir(partial)
+            for name in written:
                 if not zipfile.is_zipfile(osp.join(partial, name)):  # BasicSR goes on when it cannot write
                     raise UserError(f'cannot write {osp.join(final, name)} (is the disk full?); {last_good(opt)}')
                 os.replace(osp.join(partial, name), osp.join(final, name))
+            if not written:
+                raise UserError(f'cannot write a checkpoint to {final} (is the disk full?); {last_good(opt)}')
     except OSError as error:
         raise UserError(f'cannot write a checkpoint to {final}: {error.strerror}; {last_good(opt)}') from error
 
 
-def _install_saving(name: str, key: str) -> None:
-    original = getattr(BaseModel, name)
+def _install_saving() -> None:
+    save_of_network, save_of_state = BaseModel.save_network, BaseModel.save_training_state
 
-    @functools.wraps(original)
-    def save(self: Any, *args: Any, **kwargs: Any) -> None:
+    @functools.wraps(save_of_network)
+    def save_network(self: Any, *args: Any, **kwargs: Any) -> None:
         if self.opt.get('rank', 0) == 0:
-            with _whole_files(self.opt, key):
-                original(self, *args, **kwargs)
+            with _whole_file(self.opt, 'models'):
+                save_of_network(self, *args, **kwargs)
 
-    setattr(BaseModel, name, save)
+    @functools.wraps(save_of_state)
+    def save_training_state(self: Any, epoch: int, current_iter: int) -> None:
+        if self.opt.get('rank', 0) == 0 and current_iter != -1:  # the end of a training has no state
+            with _whole_file(self.opt, 'training_states'):
+                save_of_state(self, epoch, current_iter)
+
+    BaseModel.save_network, BaseModel.save_training_state = save_network, save_training_state
 
 
 def load_network(self: Any, net: nn.Module, load_path: str, strict: bool = True,
@@ -151,8 +160,7 @@ def _install_naming() -> None:
 
 
 BaseModel.load_network = load_network
-_install_saving('save_network', 'models')
-_install_saving('save_training_state', 'training_states')
+_install_saving()
 _install_resume()
 _install_best()
 _install_naming()

@@ -18,15 +18,16 @@ def load_checkpoint(where: str, path: str) -> Any:
     if not osp.isfile(path):
         raise UserError(f'{where}: there is no file {path}')
     try:
+        with open(path, 'rb'):
+            pass
+    except OSError as error:
+        raise UserError(f'{where}: cannot read {path}: {error.strerror}') from error
+    try:
         if str(path).lower().endswith('.safetensors'):
             return importlib.import_module('safetensors.torch').load_file(path)
         return torch.load(path, map_location='cpu', weights_only=True)
     except ModuleNotFoundError as error:
         raise UserError(f"{where}: {path} needs pip install 'maxl_sr[export]': there is no {error.name}") from error
-    except OSError as error:
-        if error.strerror is None:  # torch's own, at a damaged file
-            raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
-        raise UserError(f'{where}: cannot read {path}: {error.strerror}') from error
     except Exception as error:
         raise UserError(f'{where}: {path} is no checkpoint of torch, or not a whole one') from error
 
