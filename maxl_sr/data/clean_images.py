@@ -90,7 +90,7 @@ class CleanImageDataset(Dataset, ABC):
                 raise UserError(f'{path} ({clean.shape[1]}×{clean.shape[0]}) is smaller than scale {self.scale}')
             clean = clean[:height, :width]
             name = osp.splitext(osp.basename(path))[0]  # the key of an LMDB has no suffix
-            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode('utf-8', 'surrogateescape'))])
         degraded = self.degrade(clean, rng)
         if self.opt['phase'] != 'train':
             degraded = np.round(degraded * 255).astype(np.float32) / 255  # as a file would hold it

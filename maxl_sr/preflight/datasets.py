@@ -1,5 +1,7 @@
 """The data sets: whether they can be made, and whether every image can be read and fits."""
 
+import inspect
+import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from os import path as osp
@@ -64,6 +66,7 @@ def _check_dataset(where: str, section: dict[str, Any], rank: int) -> Any:
     parts = section['sets'] if isinstance(section.get('sets'), list) else [section]
     for number, part in enumerate(parts):
         _check_roots(f'{where}: sets[{number}]' if 'sets' in section else where, part)
+        _check_file_names(f'{where}: sets[{number}]' if 'sets' in section else where, section['type'], part)
     with telling(where):  # BasicSR's own asserts
         dataset = DATASET_REGISTRY.get(section['type'])(deepcopy(section))
     if not len(dataset):
@@ -120,6 +123,18 @@ def _check_roots(where: str, section: Any) -> None:
     elif len(roots) == 2 and listed is None and section.get('type', 'Paired') in ('Paired', 'PairedImageDataset',
                                                                                  'MixedPairedDataset'):
         _check_pairs(where, roots['dataroot_gt'], roots['dataroot_lq'], section.get('filename_tmpl', '{}'))
+
+
+def _check_file_names(where: str, kind: str, section: Mapping[str, Any]) -> None:
+    """Refuse names that are no UTF-8 where a data set leaves the reading to OpenCV, which they end."""
+    source = inspect.getsource(inspect.getmodule(DATASET_REGISTRY.get(kind)))  # type: ignore[arg-type]
+    if not any(call in source for call in ('read_img_seq', 'cv2.imread', 'cv2.VideoCapture')):
+        return
+    for root in (section.get(key) for key in ('dataroot_gt', 'dataroot_lq')):
+        for parent, folders, files in os.walk(root) if isinstance(root, str) else ():
+            for name in (parent, *folders, *files):
+                if os.fsencode(name) != name.encode('utf-8', 'replace'):
+                    raise UserError(f'{where}: a {kind} cannot read {name!r} in {parent!r}: its name is not UTF-8')
 
 
 def _check_pairs(where: str, gt: str, lq: str, template: Any) -> None:

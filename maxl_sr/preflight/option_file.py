@@ -101,6 +101,8 @@ def _force(opt: dict[str, Any], entry: str) -> None:
 def _value(text: str, where: str) -> Any:
     if text.lower() in ('none', 'true', 'false'):  # in any case, as BasicSR
         return {'none': None, 'true': True, 'false': False}[text.lower()]
+    if os.fsencode(text) != text.encode('utf-8', 'replace'):  # a file name that is no UTF-8, which YAML cannot hold
+        return text
     value = read_yaml(text, where)
     # Text as it was typed: YAML would take ' #…' for a comment
     return text if isinstance(value, str) and text[0] not in '\'"!|>' else value

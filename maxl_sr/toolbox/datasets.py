@@ -1,6 +1,7 @@
 """Data sets and loaders: an item that cannot be made is named, and a thread that fails is heard."""
 
 import functools
+import sys
 from typing import Any
 
 import basicsr.data as basicsr_data
@@ -88,5 +89,17 @@ def _install_prefetch() -> None:
     PrefetchGenerator.run, PrefetchGenerator.__next__ = run_and_tell, take_or_raise
 
 
+def _install_quiet_end() -> None:
+    """A loader that is taken down after a failure fails again where nobody can catch it: that was told already."""
+    original = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if getattr(unraisable.object, '__qualname__', '') != '_MultiProcessingDataLoaderIter.__del__':
+            original(unraisable)
+
+    sys.unraisablehook = hook
+
+
 _install_loader()
 _install_prefetch()
+_install_quiet_end()
