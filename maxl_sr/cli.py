@@ -74,8 +74,7 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     path = find_option_file(known.opt)
     # BasicSR evaluates what follows --force_yml: it does not see it
     options = read_option_file(path, known.force_yml)
-    if 'pytorch' in others and 'RANK' not in os.environ:
-        raise UserError('--launcher pytorch is for processes that torchrun has started: torchrun … -m maxl_sr.train …')
+    _check_launcher(' '.join(others))
     argv, ordered_yaml = sys.argv, basicsr_options.ordered_yaml
     try:
         sys.argv = [argv[0], '-opt', path, *others]
@@ -92,6 +91,16 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if opt['rank'] == 0:
         _take_folder(opt)
     return opt, arguments
+
+
+def _check_launcher(arguments: str) -> None:
+    if re.search(r'--launcher[ =]pytorch', arguments) and not {'RANK', 'WORLD_SIZE', 'MASTER_ADDR'} <= os.environ.keys():
+        raise UserError('--launcher pytorch is for processes that torchrun has started: torchrun … -m maxl_sr.train …')
+    if re.search(r'--launcher[ =]slurm', arguments):
+        if not {'SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'} <= os.environ.keys():
+            raise UserError('--launcher slurm is for processes that srun has started: srun python -m maxl_sr.train …')
+        if not torch.cuda.is_available():
+            raise UserError('--launcher slurm needs GPUs; without them: srun torchrun … --launcher pytorch')
 
 
 def _take_folder(opt: dict[str, Any]) -> None:

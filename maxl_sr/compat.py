@@ -21,6 +21,7 @@ import lmdb
 import torch
 
 from maxl_sr.errors import UserError
+from maxl_sr.utils.distributed import agreed_store
 from maxl_sr.utils.lmdb_file import check_whole
 
 
@@ -103,13 +104,20 @@ def _patch_leaving() -> None:
 
 
 def _patch_init_dist() -> None:
-    """``--launcher pytorch`` takes the rank modulo the number of GPUs and uses nccl: both need a GPU."""
+    """``--launcher pytorch`` takes the rank modulo the number of GPUs and uses nccl: both need a GPU.
+
+    Nor does it come up again after torchrun has restarted it on several nodes, see :func:`agreed_store`.
+    """
     original = dist_util._init_dist_pytorch
     if not _calls(original, 'rank % num_gpus'):
         return
 
     @functools.wraps(original)
     def _init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        rank = int(os.environ['RANK'])
+        if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True':
+            world_size = int(os.environ['WORLD_SIZE'])
+            kwargs |= dict(store=agreed_store(rank, world_size), rank=rank, world_size=world_size)
         if torch.cuda.is_available():
             original(backend, **kwargs)
         else:

@@ -362,3 +362,5 @@ def test_a_plain_script_refuses_in_a_sentence(script, options, tmp_path, text, c
 
 def test_a_launcher_that_is_not_there(refused, options):  # noqa: F811
     refused('train', options, '--launcher pytorch', 'torchrun', flags=['--launcher', 'pytorch'])
+    refused('train', options, '--launcher pytorch', 'torchrun', flags=['--launcher=pytorch'])
+    refused('train', options, '--launcher slurm', 'srun', flags=['--launcher', 'slurm'])

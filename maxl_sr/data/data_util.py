@@ -23,9 +23,12 @@ def read_image(client: FileClient, path: str, client_key: str) -> np.ndarray:
         UserError: The file cannot be read or decoded.
     """
     try:
-        return imfrombytes(client.get(path, client_key), float32=True)
+        image = imfrombytes(client.get(path, client_key))
     except Exception as error:
         raise UserError(f'cannot read the image {path}: {" ".join(str(error).split())}') from error
+    if image is None:
+        raise UserError(f'cannot read the image {path}: unknown format, damaged or truncated')
+    return image.astype(np.float32) / 255.
 
 
 def check_backend(where: str, section: Mapping[str, Any]) -> None:

@@ -1,12 +1,51 @@
 """Tensors of several processes."""
 
+import os
+import time
+import uuid
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore
 from torch.utils.data import DataLoader
 
 BUCKET = 25 * 2**20  # bytes in one message: large enough to hide its latency, small enough to overlap with the next
+
+
+def agreed_store(rank: int, world_size: int, seconds: float = 600.) -> PrefixStore:
+    """Return the store of torchrun for this start of the processes, without what an earlier start has left in it.
+
+    After a restart torchrun hands out the same store, in which the addresses of dead processes still stand. Here each
+    process leaves a word of its own, the first one puts them together, and all go on under that name when each has
+    found its word in it.
+
+    Raises:
+        DistStoreError: Not all processes have come in time.
+    """
+    store = TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), world_size, is_master=False)
+    own, until = uuid.uuid4().hex, time.monotonic() + seconds
+    store.set(f'word/{rank}', own)
+    while time.monotonic() < until:
+        if rank == 0:
+            words = [_read(store, f'word/{other}') for other in range(world_size)]
+            name = '/'.join(words)
+            store.set('words', name)
+            if all(_read(store, f'found/{other}') == name for other in range(1, world_size)):
+                store.set('begun', name)
+                return PrefixStore(name, store)
+        else:
+            name = _read(store, 'words')
+            if own in name.split('/'):
+                store.set(f'found/{rank}', name)
+                if _read(store, 'begun') == name:
+                    return PrefixStore(name, store)
+        time.sleep(0.02)
+    raise torch.distributed.DistStoreError(f'after {seconds:.0f} s not all {world_size} processes are there')
+
+
+def _read(store: TCPStore, key: str) -> str:
+    return store.get(key).decode() if store.check([key]) else ''
 
 
 def broadcast(tensors: list[Tensor]) -> None:
