@@ -94,7 +94,8 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _check_launcher(arguments: str) -> None:
-    if re.search(r'--launcher[ =]pytorch', arguments) and not {'RANK', 'WORLD_SIZE', 'MASTER_ADDR'} <= os.environ.keys():
+    started = {'RANK', 'WORLD_SIZE', 'MASTER_ADDR'} <= os.environ.keys()
+    if re.search(r'--launcher[ =]pytorch', arguments) and not started:
         raise UserError('--launcher pytorch is for processes that torchrun has started: torchrun … -m maxl_sr.train …')
     if re.search(r'--launcher[ =]slurm', arguments):
         if not {'SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'} <= os.environ.keys():
