@@ -152,8 +152,7 @@ def _sentence(error: Exception) -> tuple[str | None, int]:
     """Return what an error means to the user, and the exit code; None where that is not known."""
     text = str(error).strip()
     if isinstance(error, UserError):
-        # What a data loader's worker raises comes with the worker's traceback in front
-        return text.splitlines()[-1].removeprefix('maxl_sr.errors.UserError: '), 2
+        return text, 2
     if is_out_of_memory(error):
         return 'there is not enough memory; a smaller batch_size_per_gpu, gt_size or center_crop needs less', 2
     if isinstance(error, RuntimeError) and 'DataLoader worker' in text:

@@ -1,5 +1,9 @@
 """The one exception for a user's mistake."""
 
+import re
+
+CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
+
 
 class UserError(ValueError):
     """A mistake in what the user gave us, told in one sentence.
@@ -7,3 +11,10 @@ class UserError(ValueError):
     The message names the file, key or value at fault. The command lines print it and exit with code 2;
     in a script it is an ordinary ``ValueError``.
     """
+
+    def __init__(self, sentence: object = '') -> None:
+        text = str(sentence)
+        if 'Original Traceback' in text:  # put in front by torch, of what the worker of a data loader raises
+            text = text.strip().splitlines()[-1].removeprefix(f'{UserError.__module__}.UserError: ')
+        # One line, also where a file name has more
+        super().__init__(CONTROL.sub(lambda match: repr(match[0])[1:-1], text))

@@ -21,13 +21,14 @@ def is_command() -> bool:
     return script.name in ('maxl-sr', 'maxl-sr.exe') or script.parent.resolve() == PACKAGE
 
 
-def wait_passively() -> None:
-    """Let the threads of OpenMP sleep, not spin, while they wait: spinning, they take each other's time on a busy CPU.
+def wait_briefly() -> None:
+    """Let the threads of OpenMP spin for microseconds only, then sleep: spinning, they take a busy CPU from each other.
 
-    The runtimes read this when they are loaded; what the user has chosen stays.
+    The runtime in torch's wheels reads this when it is loaded; what the user has chosen stays. Measured: see
+    docs/reliability.md.
     """
-    if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME'} & os.environ.keys():
-        os.environ['OMP_WAIT_POLICY'] = 'passive'
+    if not {'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT'} & os.environ.keys():
+        os.environ['GOMP_SPINCOUNT'] = '1000'
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -61,5 +62,5 @@ class Start:
             signal.signal(signal.SIGINT, self.handler)
 
 
-wait_passively()
+wait_briefly()
 start = Start()
