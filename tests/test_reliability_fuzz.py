@@ -174,7 +174,8 @@ def lmdb(tmp_path_factory):
 
 @seeded(8)
 @given(changes=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4095), st.binary(min_size=1, max_size=8)),
-                        min_size=1, max_size=6), cut=st.none() | st.integers(0, 12), text=st.none() | st.text(max_size=30))
+                        min_size=1, max_size=6), cut=st.none() | st.integers(0, 12),
+       text=st.none() | st.text(max_size=30))
 def test_lmdb_with_random_bytes(lmdb, tmp_path_factory, changes, cut, text):
     root = tmp_path_factory.getbasetemp() / 'y.lmdb'
     shutil.rmtree(root, ignore_errors=True)
