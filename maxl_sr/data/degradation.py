@@ -17,8 +17,9 @@ from maxl_sr.resume import seeded
 
 @dataclass(frozen=True)
 class Degradation:
-    """``degradation`` of :class:`SyntheticDegradationDataset`: blur, sub-sampling, noise, noise reduction, quantisation,
-    compression, in this order.
+    """``degradation`` of :class:`SyntheticDegradationDataset`.
+
+    Blur, sub-sampling, noise, noise reduction, quantisation and compression come in this order.
 
     Attributes:
         sigma: Gaussian blur: range of the standard deviation, in pixels of the clean image; the two axes of an

@@ -1,4 +1,4 @@
-"""Synthetic noise for training without real pairs (arXiv 2207.02066, section 4.1), and the other kinds that photos have."""
+"""Synthetic noise for training without real pairs (arXiv 2207.02066, section 4.1), and kinds that photographs have."""
 
 import math
 from dataclasses import dataclass, field
