@@ -4,7 +4,7 @@ Importing the package registers its networks, losses, data sets and models with 
 """
 
 from maxl_sr import compat  # noqa: F401  isort: skip  (first: BasicSR does not import without it)
-from maxl_sr import archs, data, losses, models, resume  # noqa: F401
+from maxl_sr import archs, data, losses, metrics, models, resume  # noqa: F401
 from maxl_sr.restorer import Restorer
 
 __all__ = ['Restorer']

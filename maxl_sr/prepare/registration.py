@@ -132,7 +132,8 @@ def register(noisy: np.ndarray, clean: np.ndarray) -> Registration:
     noisy, clean = _smooth(noisy), _smooth(clean)
     field = np.zeros((2, 3))
     if np.ptp(noisy) and np.ptp(clean):
-        coarse, _ = cv2.phaseCorrelate(noisy, clean, _hanning(noisy.shape[::-1], cv2.CV_32F))
+        # Copies: OpenCV multiplies its arguments by the window in place
+        coarse, _ = cv2.phaseCorrelate(noisy.copy(), clean.copy(), _hanning(noisy.shape[::-1], cv2.CV_32F))
         if 1 < math.hypot(*coarse) <= LARGEST:  # else the tiles find it, or nothing does
             field[:, 0] = coarse
     for number in range(ROUNDS):
