@@ -9,7 +9,7 @@ from torch.func import jvp
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.samples import gradients
-from maxl_sr.meta.task import adaptable_weights
+from maxl_sr.meta.space import adaptable_weights
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 

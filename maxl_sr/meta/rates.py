@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.task import adaptable_weights
+from maxl_sr.meta.space import GAIN, OFFSET, adaptable_weights
 
 LEARN_LR = ('tensor', 'parameter')
 Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
@@ -28,7 +28,7 @@ class InnerRates(nn.Module):
     Args:
         net: Multi-task network.
         lr: Rate to begin with.
-        params: What adapts: 'heads' or 'all'.
+        params: What adapts: 'heads', 'all', 'gains' or 'input'.
         learn_lr: 'tensor' (one rate for each of the weights) or 'parameter' (one for each of their elements).
         steps: Number of steps that have rates of their own; later steps use the last ones.
 
@@ -45,6 +45,8 @@ class InnerRates(nn.Module):
             raise ValueError(f"learn_lr must be 'tensor' or 'parameter', not {learn_lr!r}")
         if not lr > 0 or steps < 1:
             raise ValueError(f'lr ({lr}) and steps ({steps}) must be positive')
+        if params == 'input' and learn_lr == 'parameter':
+            raise ValueError("learn_lr: the offset of the input has one rate ('tensor'), for images of any size")
         self.register_buffer('covers_all', torch.tensor(params == 'all'))
         self.log_rates = nn.ParameterDict()
         for name, weight in adaptable_weights(net, params).items():
@@ -66,11 +68,16 @@ class InnerRates(nn.Module):
         return [key.replace('/', '.') for key in self.log_rates]
 
     def params(self) -> str:
-        """Return what has rates: 'heads', or 'all' weights."""
+        """Return what has rates: 'heads', 'all' weights, 'gains' or 'input'."""
+        names = self.names()
+        if names and names[0] == OFFSET:
+            return 'input'
+        if names and names[0].endswith(GAIN):
+            return 'gains'
         return 'all' if self.covers_all else 'heads'
 
     def kind(self) -> tuple[str, str, int]:
-        """Return what has rates ('heads', 'all'), what shares one ('tensor', 'parameter'), and for how many steps."""
+        """Return what has rates (:meth:`params`), what shares one ('tensor', 'parameter'), and for how many steps."""
         rate = next(iter(self.log_rates.values()))
         return self.params(), 'tensor' if rate.dim() == 1 else 'parameter', len(rate)
 

@@ -63,7 +63,7 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         lr: Inner rate α, or the rates of every step by the name of the weight; these get a gradient, too, if they are
             tensors that want one.
         loss_weight: λ_in.
-        params: What adapts: 'heads' or 'all'.
+        params: What adapts: 'heads', 'all', 'gains' or 'input'.
         meta_gradient: 'stored', 'replay' or 'first_order', see :func:`adapted_weights`.
         samples: 'one_by_one' (the graph of one sample at a time) or 'together' (few large kernels, for a GPU).
         unadapted_weight: w, the weight of the loss before the first step, for a network that shall be good un-adapted,
