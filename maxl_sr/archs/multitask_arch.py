@@ -156,9 +156,16 @@ class MultiTaskNet(nn.Module):
 class ParallelMultiTaskNet(MultiTaskNet):
     """``MultiTaskNet`` with both heads side by side (the paper's baseline, Figure 4, after Chi et al. 2021).
 
-    Arguments, shapes and errors are those of :class:`MultiTaskNet`; the auxiliary head is built like the primary
-    one and predicts the input image itself.
+    Arguments, shapes and errors are those of :class:`MultiTaskNet`. The auxiliary head is built like the primary one,
+    unless `num_aux_block` says otherwise, and predicts the input image itself. 620,064 parameters with the default
+    arguments.
     """
+
+    def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 32, feat_step: int = 16,
+                 num_block: int = 2, scale: int = 1, num_level: int = 3, num_primary_block: int = 2,
+                 num_aux_block: int | None = None) -> None:
+        super().__init__(num_in_ch, num_out_ch, num_feat, feat_step, num_block, scale, num_level, num_primary_block,
+                         num_primary_block if num_aux_block is None else num_aux_block)
 
     def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
         return Head(num_feat, num_in_ch, num_block)
