@@ -95,7 +95,13 @@ def compress(image: np.ndarray, quality: Range, times: Range, rng: np.random.Gen
 
 def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, scale: int, rng: np.random.Generator,
             camera: CameraNoise | None = None) -> np.ndarray:
-    """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), float32 in [0, 1], clipped."""
+    """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), float32 in [0, 1], clipped.
+
+    Example:
+        >>> image = np.full((32, 32, 3), 0.5, np.float32)
+        >>> degrade(image, Degradation(sigma=(1, 2)), None, 2, np.random.default_rng(0)).shape
+        (16, 16, 3)
+    """
     image = clean
     kernel = random_kernel(degradation, rng)
     if kernel is not None:

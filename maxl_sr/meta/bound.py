@@ -39,6 +39,14 @@ class BoundNet:
 
     Raises:
         ValueError: An image that is larger than a tile has an offset.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> net, y = MultiTaskNet(), torch.rand(1, 3, 16, 16)
+        >>> zero = {'primary_head.2.weight': torch.zeros_like(net.primary_head[2].weight)}
+        >>> bool((BoundNet(net, y, zero).restored() == y).all())  # no residual
+        True
     """
 
     def __init__(self, net: nn.Module, y: Tensor, weights: Weights | None = None,

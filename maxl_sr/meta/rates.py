@@ -14,7 +14,12 @@ Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the wei
 
 
 def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:
-    """Return the same rate `lr` for all `weights` and steps."""
+    """Return the same rate `lr` for all `weights` and steps.
+
+    Example:
+        >>> fixed_rates({'w': torch.ones(3)}, lr=0.1, steps=2)
+        [{'w': 0.1}, {'w': 0.1}]
+    """
     of_step: dict[str, Tensor | float] = dict.fromkeys(weights, lr)
     return steps * [of_step]
 
@@ -34,6 +39,14 @@ class InnerRates(nn.Module):
 
     Raises:
         ValueError: `params` or `learn_lr` is none of its choices, or `lr` or `steps` is not positive.
+
+    Example:
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> rates = InnerRates(MultiTaskNet(), lr=0.1, steps=3)
+        >>> rates.kind()
+        ('heads', 'tensor', 3)
+        >>> round(rates(3)[0]['aux_head.0.weight'].item(), 3)
+        0.1
     """
 
     covers_all: Tensor

@@ -45,6 +45,12 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
 
     Raises:
         ValueError: `params` is none of its choices.
+
+    Example:
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> net = MultiTaskNet()
+        >>> [len(adaptable_weights(net, params)) for params in PARAMS]
+        [9, 38, 38, 1]
     """
     if params not in PARAMS:
         raise ValueError(f'params must be one of {", ".join(PARAMS)}, not {params!r}')
@@ -63,7 +69,14 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
 
 
 def realised(net: nn.Module, weights: Weights) -> tuple[Weights, Tensor | None]:
-    """Return the weights of `net` that adapted `weights` stand for, and the offset of the input, if there is one."""
+    """Return the weights of `net` that adapted `weights` stand for, and the offset of the input, if there is one.
+
+    Example:
+        >>> conv = nn.Conv2d(3, 4, 3, bias=False)
+        >>> weights = {'weight.gain': torch.full((4, ), 2.)}
+        >>> bool((realised(conv, weights)[0]['weight'] == 2 * conv.weight).all())
+        True
+    """
     plain = {name: weight for name, weight in weights.items() if not name.endswith(GAIN) and name != OFFSET}
     for name, gain in weights.items():
         if name.endswith(GAIN):

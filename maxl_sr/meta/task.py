@@ -30,6 +30,16 @@ class Task:
         weights: The weights that adapt, as the network has them.
         inputs: All else that the objective and the restored image depend on; each with the images as its first
             dimension.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> from maxl_sr.meta import Task
+        >>> task = Task(MultiTaskNet(num_feat=8, feat_step=4), BlindSpotLoss(), torch.rand(1, 3, 16, 16), mask=None)
+        >>> loss = task.objective(task.weights)
+        >>> task.restored(task.weights).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,

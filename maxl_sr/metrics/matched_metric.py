@@ -72,8 +72,8 @@ def calculate_psnr_matched(img: np.ndarray, img2: np.ndarray, crop_border: int, 
 
     Example:
         >>> grey = np.full((16, 16, 3), 100.)
-        >>> float(calculate_psnr_matched(grey + 5, grey + 3, 0, noisy=grey + 4))
-        48.130803608679106
+        >>> round(calculate_psnr_matched(grey + 5, grey + 3, 0, noisy=grey + 4), 2)
+        48.13
     """
     return _against_matched(calculate_psnr, img, img2, crop_border, noisy, input_order, test_y_channel)
 
