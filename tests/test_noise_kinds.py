@@ -148,8 +148,9 @@ def test_light_changes_the_clean_image(make_pairs):
 @pytest.mark.parametrize('options, message', [
     ({'grey': 2}, 'grey must be a number of at least 0 and at most 1, not 2'),
     ({'grey': True}, 'grey must be a number'),
-    ({'light': 0.5}, 'light must be a pair of numbers'),
-    ({'light': [0, 1]}, 'light must be greater than 0'),
+    ({'light': 0.5}, 'light must be a range'),
+    ({'light': [0, 1]}, 'light must be a range'),
+    ({'light': [2, 1]}, 'light must be a range'),
     ({'noise': {'channels': 'gray'}}, 'channels must be one of independent, grey, any, mixed'),
     ({'noise': {'enlarge': [0.5, 2]}}, 'enlarge must be at least 1'),
     ({'noise': {'kinds': [0, 2]}}, 'kinds must be at least 1'),

@@ -3,7 +3,6 @@
 import random
 import zlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from os import path as osp
 from typing import Any
 
@@ -21,19 +20,13 @@ from maxl_sr.data.data_util import (
     center_crop_window,
     check_backend,
     check_int,
+    check_range,
     read_image,
 )
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_keys, check_number, parse
+from maxl_sr.utils.options import check_keys, check_number
 
 OWN_KEYS = ('dataroot_gt', 'io_backend', 'seed', 'center_crop', 'grey', 'light')
-
-
-@dataclass(frozen=True)
-class Light:
-    """Range of the factor by which a clean image is made darker or lighter; null: none."""
-
-    light: tuple[float, float] | None = field(default=None, metadata={'low': 0, 'strict': True})
 
 
 class CleanImageDataset(Dataset, ABC):
@@ -66,7 +59,7 @@ class CleanImageDataset(Dataset, ABC):
         self.center_crop = check_int(where, opt, 'center_crop')
         check_number(where, opt, 'grey', 0, 1)
         self.grey = float(opt.get('grey', 0))
-        self.light = parse(Light, {'light': opt['light']} if 'light' in opt else {}, where).light
+        self.light = check_range(where, opt, 'light')
         if (check_int(where, opt, 'gt_size') or 0) % self.scale:
             raise UserError(f"{where}: gt_size must be a multiple of scale {self.scale}, not {opt['gt_size']}")
         root = opt['dataroot_gt']

@@ -17,9 +17,9 @@ from maxl_sr.resume import seeded
 
 @dataclass(frozen=True)
 class Degradation:
-    """``degradation`` of :class:`SyntheticDegradationDataset`.
+    """``degradation`` of :class:`SyntheticDegradationDataset`: blur, sub-sampling, noise, its reduction, compression.
 
-    Blur, sub-sampling, noise, noise reduction, quantisation and compression come in this order.
+    They come in this order, quantisation before compression.
 
     Attributes:
         sigma: Gaussian blur: range of the standard deviation, in pixels of the clean image; the two axes of an
