@@ -19,7 +19,7 @@ setup(
     package_data={'maxl_sr': ['weights/*'], 'maxl_sr.options': ['*/*.yml']},
     install_requires=[
         'torch>=2.6', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
-        'pyvips[binary]', 'tqdm',
+        'pyvips[binary]', 'scipy', 'tqdm',
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
     entry_points={'console_scripts': ['maxl-sr = maxl_sr.__main__:main']},

@@ -18,10 +18,10 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 from maxl_sr.utils import options
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/options.md'
-INTRO = """# Reference of the option files
+INTRO = """# Options
 
 Made from the code by `python scripts/options_reference.py`; changes belong there. Here are the keys that this package
-adds, in the order of an option file; whole files are [listed in the README](../README.md#option-files). BasicSR's own
+adds, in the order of an option file; whole files are [at the end](#option-files). BasicSR's own
 keys are not described. Needed as a rule: `name`, `num_gpu`, `scale`; of a data set `name`, `type` and for training
 `batch_size_per_gpu`, `num_worker_per_gpu`; `path` with `pretrain_network_g`; `optim_g`, `scheduler`, `total_iter`;
 `val_freq`, `save_img`, `metrics`; `logger`.
@@ -29,6 +29,30 @@ keys are not described. Needed as a rule: `name`, `num_gpu`, `scale`; of a data 
 Write small numbers as `!!float 1e-3` or `0.001`: YAML reads `1e-3` as text. `[low, high]` is a range from which every
 image draws. L_pri is the loss against the clean image, L_aux the objective without it, θ are the weights.
 """
+FILES = """## Option files
+
+`-opt` takes a path, or the name of one of these, from any folder:
+
+| File | What |
+|---|---|
+| `options/demo/{stage1_maxl,stage2_mtl,test}.yml` | the demonstration |
+| `options/cpu/stage1_maxl.yml` | stage 1: MAXL on clean photographs with synthetic noise, small |
+| `options/cpu/stage1_real.yml` | in between: L_pri + L_aux on real pairs |
+| `options/cpu/stage2_mtl.yml` | stage 2: meta-transfer learning on real pairs, small |
+| `options/cpu/test_real.yml` | test on CC15, PolyU crops and SIDD crops |
+| `options/cpu/{baseline,test}_{ridnet,mirnet}.yml` | baselines on the same pairs (a small MIRNet) |
+| `options/cpu/{,test_}adaptive_ridnet.yml` | RIDNet with an auxiliary head, and its test with adaptation |
+| `options/denoise/{fast_base,fast,fast_wide,fast_plain}.yml`, `{test,val}_fast.yml` | the preset `fast`, its comparison without meta-learning, its tests |
+| `options/denoise/{best_base,best,test_best}.yml` | the preset `best`, trained and tested the same way |
+| `options/denoise/{paper_stage1,paper_stage2,test_paper}.yml` | the preset `paper` on the same photographs |
+| `options/sr/{,test_}{x2,x4,blind_x2}.yml` | super-resolution by 2 and 4, and by 2 with unknown blur |
+| `options/sr/{,test_}{msrresnet,edsr}_{x2,x4}.yml` | their baselines on the same images |
+| `options/sr/{,test_}{plain,edges}_msrresnet_x4.yml`, `gradient_edsr_x4.yml`, `edges_esrgan_x4.yml` | the losses in BasicSR's own models |
+| `options/deblur/{,test_}{motion,motion_mtl,gopro}.yml` | deblurring, `_mtl` by meta-transfer learning |
+| `options/paper/stage1_maxl.yml`, `stage2_mtl.yml` | both stages at the settings of the paper |
+| `options/paper/test_nam_cc15.yml` | test at the settings of the paper on CC15 |
+| `options/paper/{baseline,test}_{ridnet,mirnet}.yml` | RIDNet and MIRNet in full |
+"""  # noqa: E501
 NAMES = {int: 'integer', float: 'number', bool: 'true or false', tuple[float, float]: '[low, high]',
          dict[str, Any]: 'section', Sequence[dict[str, Any]]: 'list of sections', Sequence[str]: 'list of names'}
 
@@ -137,7 +161,7 @@ def page() -> str:
             table = [('Key', 'Type or choices', 'Default', 'Meaning'), ('---', ) * 4, *cells]
             body += [f'### {heading}', markdown(summary(cls)[1]),
                      '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in table)]
-    return '\n\n'.join([INTRO.strip(), '\n'.join(contents), *body]) + '\n'
+    return '\n\n'.join([INTRO.strip(), '\n'.join(contents), *body, FILES.strip()]) + '\n'
 
 
 if __name__ == '__main__':

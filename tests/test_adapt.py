@@ -82,7 +82,7 @@ def test_the_body_runs_once_an_image(net, y):
 
 
 def test_wrong_choices_are_refused(net, y):
-    with pytest.raises(ValueError, match="params must be 'heads' or 'all', not 'head'"):
+    with pytest.raises(ValueError, match="params must be one of heads, all, gains, input, not 'head'"):
         Task(net, MaskedReconstructionLoss(), y, None, 'head')
     with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adam', not 'lion'"):
         next(adapt(Task(net, MaskedReconstructionLoss(), y, None), 1, 0.1, 'lion'))

@@ -24,6 +24,14 @@ def test_parameter_counts_of_the_paper():
     assert count(net.primary_head) + count(net.aux_head) + count(mask_net) == 115_201
 
 
+def test_the_parallel_network_has_two_heads_of_one_kind():
+    net = ParallelMultiTaskNet()
+    assert count(net.aux_head) == count(net.primary_head) == 37_728
+    assert count(net) == 620_064
+    assert [type(part) for part in net.aux_head] == [type(part) for part in net.primary_head]
+    assert count(ParallelMultiTaskNet(num_aux_block=1).aux_head) == 37_728 - 18_432
+
+
 def test_ridnet_has_a_million_and_a_half():
     net = build_network({'type': 'RIDNet', 'in_channels': 3, 'mid_channels': 64, 'out_channels': 3, 'img_range': 1.0})
     assert round(count(net) / 1e6, 2) == 1.50

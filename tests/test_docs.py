@@ -48,7 +48,7 @@ def shown(monkeypatch, tmp_path):
     monkeypatch.setattr(ARCH_REGISTRY, '_obj_map', dict(ARCH_REGISTRY._obj_map))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    Path('my_net.py').write_text(blocks('adapt_another_network.md', 'python')[0], encoding='utf-8')
+    Path('my_net.py').write_text(blocks('adapt-your-network.md', 'python')[0], encoding='utf-8')
     space = runpy.run_path('my_net.py')
     torch.manual_seed(0)
     torch.save({'params': smoothing(space['MyNet']()).state_dict()}, 'my_net.pth')
@@ -58,7 +58,7 @@ def shown(monkeypatch, tmp_path):
 
 
 def test_a_network_of_ones_own_adapts_as_the_page_says(shown):
-    exec(blocks('adapt_another_network.md', 'python')[1], shown)
+    exec(blocks('adapt-your-network.md', 'python')[1], shown)
     run = shown['run']
     assert run.image.shape == shown['image'].shape and run.steps == 5 and run.losses[-1] < run.losses[0]
     plain = shown['restorer'].run(shown['image'], steps=0).image
@@ -71,7 +71,7 @@ def test_a_network_of_ones_own_adapts_as_the_page_says(shown):
 
 
 def test_the_loop_of_the_page_restores_as_the_restorer_does(shown, capsys):
-    for block in blocks('adapt_another_network.md', 'python')[1:3]:
+    for block in blocks('adapt-your-network.md', 'python')[1:3]:
         exec(block, shown)
     losses = [float(line) for line in capsys.readouterr().out.splitlines()]
     assert losses == pytest.approx(shown['run'].losses, abs=1e-4)
@@ -80,7 +80,7 @@ def test_the_loop_of_the_page_restores_as_the_restorer_does(shown, capsys):
 
 
 def test_without_the_optional_methods_the_result_is_the_same(shown):
-    exec(blocks('adapt_another_network.md', 'python')[1], shown)
+    exec(blocks('adapt-your-network.md', 'python')[1], shown)
 
     class Whole(nn.Module):
         def __init__(self, num_feat):
@@ -99,8 +99,8 @@ def test_without_the_optional_methods_the_result_is_the_same(shown):
 
 
 def test_the_option_file_of_the_page_makes_a_restorer(shown):
-    exec(blocks('adapt_another_network.md', 'python')[1], shown)
-    opt, = map(yaml.safe_load, blocks('adapt_another_network.md', 'yaml'))
+    exec(blocks('adapt-your-network.md', 'python')[1], shown)
+    opt, = map(yaml.safe_load, blocks('adapt-your-network.md', 'yaml'))
     net, mask_net = build_network(deepcopy(opt['network_g'])), build_network(deepcopy(opt['network_m']))
     net.load_state_dict(torch.load(opt['path']['pretrain_network_g'])['params'])
     adapt = parse(Adapt, opt['val']['adapt'], 'val: adapt')
@@ -110,7 +110,7 @@ def test_the_option_file_of_the_page_makes_a_restorer(shown):
 def test_the_script_for_training_calls_the_training(shown, monkeypatch):
     del ARCH_REGISTRY._obj_map['MyNet']
     monkeypatch.delitem(sys.modules, 'my_net', raising=False)
-    Path('my_train.py').write_text(blocks('adapt_another_network.md', 'python')[3], encoding='utf-8')
+    Path('my_train.py').write_text(blocks('adapt-your-network.md', 'python')[3], encoding='utf-8')
     monkeypatch.setattr(maxl_sr.train, 'main', lambda: 7)
     with pytest.raises(SystemExit) as done:
         runpy.run_path('my_train.py')

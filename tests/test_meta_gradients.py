@@ -53,6 +53,9 @@ class Problem:
 
 def naive_outputs(net, weights, y):
     """Restored image and reconstruction by the whole network, written out from its sub-modules."""
+    if 'offset' in weights:  # of the input, for images made of it in its size
+        y = y + F.interpolate(weights['offset'], y.shape[-2:], mode='bilinear')
+    weights = {name: weight for name, weight in weights.items() if name != 'offset'}
     own = {name.split('.', 1)[0] for name in weights}
     part = {m: {k.split('.', 1)[1]: v for k, v in weights.items() if k.startswith(m + '.')} for m in own}
 
@@ -122,6 +125,32 @@ def naive_transfer(problem, steps, params, mask=None, rates=None, unadapted_weig
     return total
 
 
+def naive_space_transfer(problem, steps, space, rates=None):
+    """Algorithm 2 on gains of the channels or on an offset of the input, unrolled."""
+    total = 0
+    base = dict(problem.net.named_parameters())
+    for i in range(len(problem.y)):
+        y, x = problem.y[i:i + 1], problem.x[i:i + 1]
+        own = problem.mask_net(y)
+        if space == 'gains':
+            moving = {n: torch.ones(len(w), dtype=w.dtype, requires_grad=True) for n, w in base.items()}
+        else:
+            moving = {'offset': torch.zeros_like(y, requires_grad=True)}
+
+        def network(moving):
+            if space == 'input':
+                return base | moving
+            return {n: torch.einsum('o...,o->o...', w, moving[n]) for n, w in base.items()}
+
+        for k in range(steps):
+            loss = LAMBDA_IN * naive_objective(problem, network(moving), y, own)
+            grads = torch.autograd.grad(loss, list(moving.values()), create_graph=True, materialize_grads=True)
+            of_step = [LR] * len(moving) if rates is None else rates[k].values()
+            moving = {n: w - rate * g for (n, w), rate, g in zip(moving.items(), of_step, grads)}
+        total = total + (naive_outputs(problem.net, network(moving), y)[0] - x).abs().mean()
+    return total
+
+
 def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=LR,
                   unadapted_weight=0.0):
     return transfer_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x,
@@ -178,6 +207,42 @@ def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     if arch is MultiTaskNet and isinstance(objective, MaskedReconstructionLoss):
         # in the parallel network L_aux does not reach what L_pri reads, when heads adapt
         assert reached == {'body', 'primary_head', 'aux_head', 'mask'}
+
+
+@pytest.mark.parametrize('space', ['gains', 'input'])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(ratio=0.2), Neighbor2NeighborLoss(),
+                                       TRANSPLANT, SUM])
+def test_gains_and_offset_of_the_input_equal_unrolled_autograd(space, objective):
+    _pattern.cache_clear()
+    problem = Problem()
+    problem.objective = objective
+    names, weights = zip(*problem.named())
+    together = ours_transfer(problem, 3, space, samples='together')
+    naive = naive_space_transfer(problem, 3, space)
+    torch.testing.assert_close(together, naive, rtol=1e-12, atol=0)
+    reference = gradients(naive, weights)
+    for meta_gradient, samples in EXACT:
+        ours = ours_transfer(problem, 3, space, meta_gradient, samples=samples)
+        torch.testing.assert_close(ours, naive, rtol=1e-12, atol=0)
+        assert_close(gradients(ours, weights), reference, names, 1e-9)
+
+
+@pytest.mark.parametrize('space', ['gains', 'input'])
+def test_learned_rates_of_gains_and_offset(space):
+    problem = Problem()
+    rates = InnerRates(problem.net, LR, space, 'tensor', 2)
+    assert InnerRates.from_state_dict(rates.state_dict()).kind() == (space, 'tensor', 2)
+    with torch.no_grad():
+        for number, rate in enumerate(rates.parameters()):
+            rate += 0.3 * torch.randn(rate.shape, generator=torch.Generator().manual_seed(number), dtype=rate.dtype)
+    names, weights = zip(*problem.named(), *rates.named_parameters())
+    reference = gradients(naive_space_transfer(problem, 2, space, rates(2)), weights)
+    for meta_gradient, samples in EXACT:
+        ours = ours_transfer(problem, 2, space, meta_gradient, samples=samples, rates=rates(2))
+        assert_close(gradients(ours, weights), reference, names, 1e-9)
+    if space == 'input':
+        with pytest.raises(ValueError, match='for images of any size'):
+            InnerRates(problem.net, LR, space, 'parameter')
 
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])

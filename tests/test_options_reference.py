@@ -92,7 +92,7 @@ def test_types_ranges_and_defaults_are_those_of_the_code():
     assert guard['margin'][:2] == ['number, ≥ 0, < 1', '`0.05`']
     assert guard['patience'][:2] == ['integer or null, ≥ 1', '`null`']
     assert guard['aux_opt'][1] == '`{type: SURELoss, window: 64}`'
-    assert table('`noise` of `SyntheticNoiseDataset`')['smooth'][:2] == ['[low, high] or null, > 0', '`null`']
+    assert table('`noise` of `SyntheticNoiseDataset`')['smooth'][:2] == ['[low, high] or null, ≥ 0', '`null`']
     assert table('`SURELoss`')['seed'][:2] == ['integer', '`1`']
     assert table('`RedegradationLoss`')['estimate'][:2] == ['`copy`, `image`', '`copy`']
     assert table('`WithAuxiliaryHead`')['head'][:2] == ['list of names', 'required']

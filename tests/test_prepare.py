@@ -15,6 +15,8 @@ import pytest
 
 from maxl_sr import prepare
 from maxl_sr.errors import UserError
+from maxl_sr.prepare import outputs, tiles
+from maxl_sr.prepare.registration import shift_between
 
 SCENES = {'train': ['A_toy', 'N_plant', 'N_plant__4x'], 'val': ['A_door'],
           'crops': {'A_toy': 'A_5_160_toy', 'N_plant': 'N_6-3_125_plant', 'N_plant__4x': 'N_6-3_125_plant_pot',
@@ -179,10 +181,10 @@ def test_misregistered_tiles_are_dropped(tmp_path: Path, capsys: pytest.CaptureF
     noisy = np.clip(noisy + noise, 0, 255).astype(np.uint8)
     save(tmp_path / 'in' / 'a_real.png', noisy)
     save(tmp_path / 'in' / 'a_mean.png', clean[:, :256])
-    assert prepare.shift_between(noisy[:, :128], clean[:, :128]) < 0.1
-    assert prepare.shift_between(noisy[:, 128:], clean[:, 128:256]) == pytest.approx(1, abs=0.3)
+    assert shift_between(noisy[:, :128], clean[:, :128]) < 0.1
+    assert shift_between(noisy[:, 128:], clean[:, 128:256]) == pytest.approx(1, abs=0.3)
     black = np.zeros((32, 32, 3), np.uint8)
-    assert prepare.shift_between(black, black) == 0
+    assert shift_between(black, black) == 0
     options = ('nam', tmp_path / 'in', '--size', 128)
     assert '1 tiles written, 0 already there, 1 dropped' in run(*options, '-o', tmp_path / 'o', '--max-shift', 0.3)
     assert '0 tiles written, 1 already there, 1 dropped' in run(*options, '-o', tmp_path / 'o', '--max-shift', 0.3)
@@ -203,7 +205,7 @@ def test_second_run_does_only_what_is_missing(nam: Path, tmp_path: Path, monkeyp
     assert len(before) == 2 * 2 * 9
     (out / 'gt' / '.d800_1_s001.png.partial').write_bytes(b'left by a kill')
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, '_read', lambda path: pytest.fail(f'{path} was read'))
+        patch.setattr(tiles, 'read', lambda path: pytest.fail(f'{path} was read'))
         assert '0 tiles written, 18 already there' in run(*command)
     assert state(out) == before
     assert not (out / 'gt' / '.d800_1_s001.png.partial').exists()
@@ -223,7 +225,7 @@ def test_second_run_does_only_what_is_missing(nam: Path, tmp_path: Path, monkeyp
 
 
 def test_interrupted_run_continues(nam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, write = tmp_path / 'out', prepare._write
+    out, write = tmp_path / 'out', tiles.write
 
     def stop(path: Path, data: bytes) -> None:
         if path.name == 'd800_1_s003.png':
@@ -232,7 +234,7 @@ def test_interrupted_run_continues(nam: Path, tmp_path: Path, monkeypatch: pytes
 
     command = ['nam', str(nam), '-o', str(out), '--size', '16', '--jobs', '1']
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, '_write', stop)
+        patch.setattr(tiles, 'write', stop)
         assert prepare.main(command) == 130
     assert prepare.run(command).startswith('2 images: 9 tiles written, 9 already there')
     assert len(names(out / 'gt')) == len(names(out / 'lq')) == 18
@@ -283,16 +285,16 @@ def test_lmdb_equals_folders(nam: Path, tmp_path: Path) -> None:
 
 
 def test_interrupted_lmdb_leaves_no_final_one(nam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = prepare.LmdbMaker.put
+    put = outputs.GrowingLmdbMaker.put
 
-    def stop(self: prepare.LmdbMaker, data: bytes, key: str, shape: tuple[int, ...]) -> None:
+    def stop(self: outputs.GrowingLmdbMaker, data: bytes, key: str, shape: tuple[int, ...]) -> None:
         if key == 'd800_1':
             raise KeyboardInterrupt
         put(self, data, key, shape)
 
     out = tmp_path / 'out'
     with monkeypatch.context() as patch:
-        patch.setattr(prepare.LmdbMaker, 'put', stop)
+        patch.setattr(outputs.GrowingLmdbMaker, 'put', stop)
         assert prepare.main(['nam', str(nam), '-o', str(out), '--lmdb', '--jobs', '1']) == 130
     assert names(out) == ['manifest_lmdb.json']
     (out / 'gt.partial.lmdb').mkdir()  # as a kill would leave it

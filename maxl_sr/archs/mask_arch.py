@@ -24,6 +24,12 @@ class MaskNet(nn.Module):
 
     Raises:
         ValueError: An argument is not a positive integer.
+
+    Example:
+        >>> import torch
+        >>> mask = MaskNet()(torch.rand(1, 3, 33, 47))
+        >>> mask.shape, bool((mask > 0).all() and (mask < 1).all())
+        (torch.Size([1, 1, 33, 47]), True)
     """
 
     def __init__(self, num_in_ch: int = 3, num_feat: int = 32, num_block: int = 3) -> None:

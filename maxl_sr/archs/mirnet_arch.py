@@ -227,6 +227,12 @@ class MIRNet(nn.Module):
 
     Raises:
         ValueError: An argument is outside of its range.
+
+    Example:
+        >>> import torch
+        >>> net = MIRNet(num_feat=8, num_rrg=1, num_msrb=1)
+        >>> net(torch.rand(1, 3, 16, 16)).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, kernel_size: int = 3,

@@ -36,7 +36,13 @@ class CameraNoise:
 
 
 def add_camera_noise(image: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:
-    """Return `image` (H, W, 3; BGR, float32 in [0, 1]) with the noise of a random camera, clipped."""
+    """Return `image` (H, W, 3; BGR, float32 in [0, 1]) with the noise of a random camera, clipped.
+
+    Example:
+        >>> image = np.full((32, 32, 3), 0.5, np.float32)
+        >>> add_camera_noise(image, CameraNoise(), np.random.default_rng(0)).shape
+        (32, 32, 3)
+    """
     height, width = image.shape[:2]
     shot, read = (np.exp(rng.uniform(*np.log(limits))) for limits in (noise.shot, noise.read))
     mixing = rng.uniform(0, 0.45, (3, 3)) * (1 - np.eye(3))

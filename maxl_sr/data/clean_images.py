@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from os import path as osp
 from typing import Any
 
+import cv2
 import numpy as np
 from basicsr.data.data_util import paths_from_lmdb
 from basicsr.data.transforms import augment, paired_random_crop
@@ -19,12 +20,13 @@ from maxl_sr.data.data_util import (
     center_crop_window,
     check_backend,
     check_int,
+    check_range,
     read_image,
 )
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_keys
+from maxl_sr.utils.options import check_keys, check_number
 
-OWN_KEYS = ('dataroot_gt', 'io_backend', 'seed', 'center_crop')
+OWN_KEYS = ('dataroot_gt', 'io_backend', 'seed', 'center_crop', 'grey', 'light')
 
 
 class CleanImageDataset(Dataset, ABC):
@@ -34,6 +36,9 @@ class CleanImageDataset(Dataset, ABC):
     of an image is fixed by ``seed`` and its file name without suffix, and the result is rounded to 8 bits. Items are
     ``lq`` and ``gt``, RGB tensors ``(3, H, W)`` in [0, 1], and their paths. Grey, 16-bit and alpha images are converted
     to 8-bit RGB.
+
+    With ``grey`` a share of the images is turned to grey, and so is their noise. With ``light`` the clean image is made
+    darker or lighter before it is degraded.
 
     Raises:
         UserError: An option is unknown, missing or of the wrong type, or there are no images.
@@ -52,6 +57,9 @@ class CleanImageDataset(Dataset, ABC):
         self.scale = check_int(where, opt, 'scale') or 1
         self.seed = check_int(where, opt, 'seed', low=0) or 0
         self.center_crop = check_int(where, opt, 'center_crop')
+        check_number(where, opt, 'grey', 0, 1)
+        self.grey = float(opt.get('grey', 0))
+        self.light = check_range(where, opt, 'light')
         if (check_int(where, opt, 'gt_size') or 0) % self.scale:
             raise UserError(f"{where}: gt_size must be a multiple of scale {self.scale}, not {opt['gt_size']}")
         root = opt['dataroot_gt']
@@ -91,7 +99,14 @@ class CleanImageDataset(Dataset, ABC):
             clean = clean[:height, :width]
             name = osp.splitext(osp.basename(path))[0]  # the key of an LMDB has no suffix
             rng = np.random.default_rng([self.seed, zlib.crc32(name.encode('utf-8', 'surrogateescape'))])
+        if self.light is not None:
+            clean = np.clip(clean * np.float32(rng.uniform(*self.light)), 0, 1)
+        grey = self.grey == 1 or self.grey > 0 and rng.random() < self.grey
+        if grey:
+            clean = cv2.cvtColor(cv2.cvtColor(clean, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         degraded = self.degrade(clean, rng)
+        if grey:  # one channel: its noise has the strength that was asked for, that of their mean has less
+            degraded = np.repeat(degraded[..., 1:2], 3, 2)
         if self.opt['phase'] != 'train':
             degraded = np.round(degraded * 255).astype(np.float32) / 255  # as a file would hold it
         lq, gt = img2tensor([degraded, np.ascontiguousarray(clean)], bgr2rgb=True, float32=True)

@@ -1,5 +1,6 @@
 """What the data sets share."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,3 +58,18 @@ def check_int(where: str, opt: Mapping[str, Any], key: str, low: int = 1) -> int
     if value is not None and (type(value) is not int or value < low):
         raise UserError(f'{where}: {key} must be an integer of at least {low}, not {value!r}')
     return value
+
+
+def check_range(where: str, opt: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """Return the range ``[low, high]`` of positive numbers `key` of the section `where`, or None where it is absent.
+
+    Raises:
+        UserError: It is none.
+    """
+    value = opt.get(key)
+    if value is None:
+        return None
+    numbers = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(end) in (int, float) for end in value)
+    if not numbers or not 0 < value[0] <= value[1] < math.inf:
+        raise UserError(f'{where}: {key} must be a range [low, high] of numbers greater than 0, not {value!r}')
+    return float(value[0]), float(value[1])

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from maxl_sr.data.degradation import compress
+
 Range = tuple[float, float]
 
 
@@ -20,16 +22,30 @@ class PairAugmentation:
         resize: Range of the factor by which both images are resized (bicubic; smaller ones by area), before they are
             cropped to ``gt_size``.
         shuffle_channels: Whether the colours are permuted, the same in both images.
+        grey: Share of the pairs that are turned to grey, by a random weighting of the colours.
+        jpeg: Range of the quality of a JPEG compression of the noisy image; null: none.
+        jpeg_share: Share of the pairs that are compressed.
     """
 
     noise_scale: Range = field(default=(1.0, 1.0), metadata={'low': 0})
     resize: Range = field(default=(1.0, 1.0), metadata={'low': 0, 'strict': True})
     shuffle_channels: bool = False
+    grey: float = field(default=0.0, metadata={'low': 0, 'high': 1})
+    jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
+    jpeg_share: float = field(default=0.5, metadata={'low': 0, 'high': 1})
 
 
 def augment_pair(noisy: np.ndarray, clean: np.ndarray, size: int, augmentation: PairAugmentation,
                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return `noisy` and `clean` (H, W, C; float32 in [0, 1]) as `augmentation` changes them, ``(size, size, C)``."""
+    """Return `noisy` and `clean` (H, W, C; float32 in [0, 1]) as `augmentation` changes them, ``(size, size, C)``.
+
+    Example:
+        >>> noisy, clean = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
+        >>> options = PairAugmentation(noise_scale=(0.5, 0.5))
+        >>> noisy, clean = augment_pair(noisy, clean, 24, options, np.random.default_rng(0))
+        >>> noisy.shape
+        (24, 24, 3)
+    """
     factor = rng.uniform(*augmentation.resize)
     height, width = (max(round(side * factor), size) for side in clean.shape[:2])
     if (height, width) != clean.shape[:2]:
@@ -41,4 +57,11 @@ def augment_pair(noisy: np.ndarray, clean: np.ndarray, size: int, augmentation: 
     if augmentation.shuffle_channels:
         order = rng.permutation(clean.shape[-1])
         noisy, clean = noisy[..., order], clean[..., order]
+    if augmentation.grey and rng.random() < augmentation.grey:
+        weights = rng.dirichlet(np.ones(clean.shape[-1])).astype(np.float32)
+        noisy, clean = (np.repeat((image @ weights)[..., None], image.shape[-1], 2) for image in (noisy, clean))
+    if augmentation.jpeg is not None and rng.random() < augmentation.jpeg_share:
+        # The images are RGB, and JPEG wants BGR: its chroma is of other colours than the luma
+        bgr = np.ascontiguousarray(noisy[..., ::-1].clip(0, 1))
+        noisy = compress(bgr, augmentation.jpeg, (1, 1), rng)[..., ::-1]
     return noisy.clip(0, 1), clean.clip(0, 1)

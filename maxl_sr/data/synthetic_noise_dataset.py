@@ -24,6 +24,9 @@ class SyntheticNoiseDataset(CleanImageDataset):
         seed (integer, 0): Seed of the noise of validation and test, which is fixed; at least 0.
         center_crop (integer or null, null): Validation and test: side of the central crop of the clean image, in
             pixels; null: the whole image.
+        grey (number, 0): Share of the images that are turned to grey, noise and all, from 0 to 1.
+        light (pair of numbers or null, null): Range of the factor by which the clean image is made darker or lighter
+            before it is degraded.
         gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels.
         use_hflip (true or false, required in training): Whether images are flipped left to right at random.
         use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.

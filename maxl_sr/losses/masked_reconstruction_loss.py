@@ -99,6 +99,12 @@ class MaskedReconstructionLoss(nn.Module):
 
     Raises:
         ValueError: An argument is none of its choices; in the call, shapes do not match.
+
+    Example:
+        >>> import torch
+        >>> image, mask = torch.ones(1, 3, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+        >>> MaskedReconstructionLoss()(torch.zeros(1, 3, 4, 4), image, mask)
+        tensor(0.5000)
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', criterion: Criterion = 'l1',

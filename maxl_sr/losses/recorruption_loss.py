@@ -43,6 +43,17 @@ class RecorruptionLoss(nn.Module):
 
     Raises:
         ValueError: An argument is none of its choices or of the wrong type.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.meta import Task, adapt
+        >>> objective = RecorruptionLoss()
+        >>> task = Task(MultiTaskNet(num_feat=8), objective, torch.rand(1, 3, 32, 32), mask=None)
+        >>> for weights, loss in adapt(task, steps=2, lr=1e-3, optimizer='adam'):
+        ...     pass
+        >>> task.restored(weights).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     same_size = True  # x̂ and y are compared

@@ -57,6 +57,17 @@ class RedegradationLoss(nn.Module):
 
     Raises:
         ValueError: An argument is none of its choices or out of range.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.meta import Task, adapt
+        >>> objective = RedegradationLoss(kernel_size=5)
+        >>> task = Task(MultiTaskNet(num_feat=8), objective, torch.rand(1, 3, 32, 32), mask=None)
+        >>> for weights, loss in adapt(task, steps=2, lr=1e-3, optimizer='adam'):
+        ...     pass
+        >>> task.restored(weights).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: int = 2,

@@ -23,6 +23,12 @@ class SumLoss(nn.Module):
     Raises:
         ValueError: There are no losses.
         UserError: One is unknown, refuses an argument, or does not make one number of two images.
+
+    Example:
+        >>> import torch
+        >>> loss = SumLoss([{'type': 'L1Loss'}, {'type': 'MSELoss', 'loss_weight': 2}])
+        >>> loss(torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16))
+        tensor(3.)
     """
 
     def __init__(self, losses: Sequence[dict[str, Any]]) -> None:
@@ -46,6 +52,17 @@ class SumObjective(nn.Module):
     Raises:
         ValueError: There are none.
         UserError: One is unknown, refuses an argument, or is no inner objective.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.meta import Task, adapt
+        >>> objective = SumObjective([{'type': 'BlindSpotLoss'}, {'type': 'RecorruptionLoss'}])
+        >>> task = Task(MultiTaskNet(num_feat=8), objective, torch.rand(1, 3, 32, 32), mask=None)
+        >>> for weights, loss in adapt(task, steps=2, lr=1e-3, optimizer='adam'):
+        ...     pass
+        >>> task.restored(weights).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     def __init__(self, objectives: Sequence[dict[str, Any]]) -> None:

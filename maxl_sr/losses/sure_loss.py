@@ -39,6 +39,17 @@ class SURELoss(nn.Module):
 
     Raises:
         ValueError: An argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.meta import Task, adapt
+        >>> objective = SURELoss()
+        >>> task = Task(MultiTaskNet(num_feat=8), objective, torch.rand(1, 3, 32, 32), mask=None)
+        >>> for weights, loss in adapt(task, steps=2, lr=1e-3, optimizer='adam'):
+        ...     pass
+        >>> task.restored(weights).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     same_size = True  # x̂ and y are compared

@@ -55,6 +55,12 @@ class TwoDirectionGradientLoss(nn.Module):
 
     Raises:
         ValueError: `reduction` is none of its choices; in the call, shapes do not match.
+
+    Example:
+        >>> import torch
+        >>> ramp = torch.arange(4.).expand(1, 1, 4, 4)  # a slope of 1 across, none down
+        >>> TwoDirectionGradientLoss()(torch.zeros(1, 1, 4, 4), ramp)
+        tensor(1.)
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:

@@ -16,6 +16,11 @@ def inner_loop(objective: Callable[[Weights], Tensor], weights: Weights, rates: 
 
     With `create_graph` the result can be differentiated through the steps; without, the gradients are constants and
     only the identity from `weights` to θ' is left (first order).
+
+    Example:
+        >>> weights = {'w': torch.tensor(1., requires_grad=True)}
+        >>> [float(w['w'].detach()) for w, _ in inner_loop(lambda at: at['w'] ** 2, weights, 2 * [{'w': 0.25}])]
+        [0.5, 0.25]
     """
     for rate in rates:
         loss = objective(weights)
@@ -53,6 +58,15 @@ def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> 
 
     Raises:
         ValueError: `optimizer` is none of its choices, or the rates do not fit.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> from maxl_sr.meta import Task
+        >>> task = Task(MultiTaskNet(num_feat=8, feat_step=4), BlindSpotLoss(), torch.rand(1, 3, 16, 16), mask=None)
+        >>> steps = list(adapt(task, steps=3, lr=1e-3, optimizer='adam'))
+        >>> restored = task.restored(steps[-1][0])
     """
     if optimizer not in ('sgd', 'adam'):
         raise ValueError(f"optimizer must be 'sgd' or 'adam', not {optimizer!r}")

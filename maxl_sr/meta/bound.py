@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from maxl_sr.meta.space import realised, shifted
 from maxl_sr.meta.tiled import Tiling, Weights, tiled
 
 Value = TypeVar('Value')
@@ -30,22 +31,37 @@ class BoundNet:
         net: A network with ``forward_features(x)``, ``forward_primary(features, x)`` and
             ``forward_heads(features, x)``; it is not changed.
         y: Image ``(B, C, H, W)``.
-        weights: Replaced weights by parameter name; None replaces nothing.
+        weights: Replaced weights by parameter name, gains or offset of the input, see
+            :func:`~maxl_sr.meta.space.adaptable_weights`; None replaces nothing.
         features: The features of `y`, where they are known already.
         tiling: How larger images are computed, tile by tile; their features are not kept, and the image itself stands
             for them.
+
+    Raises:
+        ValueError: An image that is larger than a tile has an offset.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> net, y = MultiTaskNet(), torch.rand(1, 3, 16, 16)
+        >>> zero = {'primary_head.2.weight': torch.zeros_like(net.primary_head[2].weight)}
+        >>> bool((BoundNet(net, y, zero).restored() == y).all())  # no residual
+        True
     """
 
     def __init__(self, net: nn.Module, y: Tensor, weights: Weights | None = None,
                  features: Tensor | None = None, tiling: Tiling | None = None) -> None:
         self._net = net
-        self._weights = {f'net.{name}': weight for name, weight in (weights or {}).items()}
+        plain, self._offset = realised(net, weights or {})
+        self._weights = {f'net.{name}': weight for name, weight in plain.items()}
         self._y = y
         self._features = features
         self._tiling = tiling
         self._outputs: tuple[Tensor, Tensor] | None = None
         self._restored: Tensor | None = None
         self._kept: dict[Hashable, Any] = {}
+        if self._offset is not None and self._splits(y):
+            raise ValueError(f'an offset of the input is for images of one tile, not for {tuple(y.shape[-2:])}')
 
     def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """Return what `compute` returned for this `key`: what the objectives of an image have in common."""
@@ -54,6 +70,8 @@ class BoundNet:
         return cast(Value, self._kept[key])
 
     def _call(self, weights: Weights, method: str, *args: Tensor) -> Any:
+        if self._offset is not None:  # the image is the last argument of every method
+            args = (*args[:-1], shifted(args[-1], self._offset))
         if not weights:
             return getattr(self._net, method)(*args)
         return functional_call(_Method(self._net, method), weights, args)

@@ -29,6 +29,18 @@ class Guard:
 
     Raises:
         ValueError: `margin`, `patience` or `every` is out of range.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> from maxl_sr.meta import Task
+        >>> task = Task(MultiTaskNet(num_feat=8, feat_step=4), BlindSpotLoss(), torch.rand(1, 3, 16, 16), mask=None)
+        >>> from maxl_sr.meta import adapt
+        >>> guard = Guard(task, margin=0.05, patience=1)
+        >>> for weights, loss in guard.watch(adapt(task, steps=3, lr=1e-5), steps=3):
+        ...     pass
+        >>> restored = task.restored(guard.weights)  # the trained weights where guard.step is 0
     """
 
     def __init__(self, task: Task, margin: float, patience: int | None = None, every: int = 1) -> None:

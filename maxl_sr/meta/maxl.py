@@ -9,14 +9,26 @@ from torch.func import jvp
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.samples import gradients
-from maxl_sr.meta.task import adaptable_weights
+from maxl_sr.meta.space import adaptable_weights
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def primary_and_auxiliary_loss(net: nn.Module, objective: Objective | None, pixel_loss: PixelLoss, y: Tensor, x: Tensor,
                                mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return L_pri and L_aux (0 without an objective) of one pass through the network; loop (a) minimises their sum."""
+    """Return L_pri and L_aux (0 without an objective) of one pass through the network; loop (a) minimises their sum.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maxl_sr.archs.mask_arch import MaskNet
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+        >>> net, mask_net = MultiTaskNet(num_feat=8, feat_step=4), MaskNet(num_feat=4)
+        >>> y, x = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+        >>> losses = primary_and_auxiliary_loss(net, MaskedReconstructionLoss(), F.l1_loss, y, x, mask=None)
+        >>> torch.stack(losses).sum().backward()
+    """
     bound = BoundNet(net, y)
     auxiliary = y.new_zeros(()) if objective is None else objective.loss(bound, objective.prepare(bound, y), mask)
     return pixel_loss(bound.restored(), x), auxiliary
@@ -42,6 +54,19 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
         mask: ``g(y)``, ``(B, 1, H, W)``, with its graph.
         lr: Rate α of the virtual step.
         average: Replaces tensors by their mean over all processes, in place.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maxl_sr.archs.mask_arch import MaskNet
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+        >>> net, mask_net = MultiTaskNet(num_feat=8, feat_step=4), MaskNet(num_feat=4)
+        >>> y, x = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+        >>> mask = mask_net(y)
+        >>> maxl_loss(net, MaskedReconstructionLoss(), F.l1_loss, y, x, mask, lr=1e-3).backward()
+        >>> all(weight.grad is not None for weight in mask_net.parameters())
+        True
     """
     fixed = mask.detach()
     names, weights = zip(*adaptable_weights(net, 'all').items())

@@ -20,6 +20,11 @@ class Objective(Protocol):
     """A self-supervised objective of (head weights, image, mask).
 
     It has two steps, since with a frozen body all that `prepare` computes is needed only once an image.
+
+    Example:
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> isinstance(BlindSpotLoss(), Objective)
+        True
     """
 
     def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:

@@ -7,14 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.task import adaptable_weights
+from maxl_sr.meta.space import GAIN, OFFSET, adaptable_weights
 
 LEARN_LR = ('tensor', 'parameter')
 Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
 
 
 def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:
-    """Return the same rate `lr` for all `weights` and steps."""
+    """Return the same rate `lr` for all `weights` and steps.
+
+    Example:
+        >>> fixed_rates({'w': torch.ones(3)}, lr=0.1, steps=2)
+        [{'w': 0.1}, {'w': 0.1}]
+    """
     of_step: dict[str, Tensor | float] = dict.fromkeys(weights, lr)
     return steps * [of_step]
 
@@ -28,12 +33,20 @@ class InnerRates(nn.Module):
     Args:
         net: Multi-task network.
         lr: Rate to begin with.
-        params: What adapts: 'heads' or 'all'.
+        params: What adapts: 'heads', 'all', 'gains' or 'input'.
         learn_lr: 'tensor' (one rate for each of the weights) or 'parameter' (one for each of their elements).
         steps: Number of steps that have rates of their own; later steps use the last ones.
 
     Raises:
         ValueError: `params` or `learn_lr` is none of its choices, or `lr` or `steps` is not positive.
+
+    Example:
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> rates = InnerRates(MultiTaskNet(), lr=0.1, steps=3)
+        >>> rates.kind()
+        ('heads', 'tensor', 3)
+        >>> round(rates(3)[0]['aux_head.0.weight'].item(), 3)
+        0.1
     """
 
     covers_all: Tensor
@@ -45,6 +58,8 @@ class InnerRates(nn.Module):
             raise ValueError(f"learn_lr must be 'tensor' or 'parameter', not {learn_lr!r}")
         if not lr > 0 or steps < 1:
             raise ValueError(f'lr ({lr}) and steps ({steps}) must be positive')
+        if params == 'input' and learn_lr == 'parameter':
+            raise ValueError("learn_lr: the offset of the input has one rate ('tensor'), for images of any size")
         self.register_buffer('covers_all', torch.tensor(params == 'all'))
         self.log_rates = nn.ParameterDict()
         for name, weight in adaptable_weights(net, params).items():
@@ -66,11 +81,16 @@ class InnerRates(nn.Module):
         return [key.replace('/', '.') for key in self.log_rates]
 
     def params(self) -> str:
-        """Return what has rates: 'heads', or 'all' weights."""
+        """Return what has rates: 'heads', 'all' weights, 'gains' or 'input'."""
+        names = self.names()
+        if names and names[0] == OFFSET:
+            return 'input'
+        if names and names[0].endswith(GAIN):
+            return 'gains'
         return 'all' if self.covers_all else 'heads'
 
     def kind(self) -> tuple[str, str, int]:
-        """Return what has rates ('heads', 'all'), what shares one ('tensor', 'parameter'), and for how many steps."""
+        """Return what has rates (:meth:`params`), what shares one ('tensor', 'parameter'), and for how many steps."""
         rate = next(iter(self.log_rates.values()))
         return self.params(), 'tensor' if rate.dim() == 1 else 'parameter', len(rate)
 

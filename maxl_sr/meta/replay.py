@@ -30,6 +30,14 @@ def replay(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates) -> Weight
         weights: θ'_0 by name.
         inputs: What else L depends on.
         rates: α of every step; their number is K.
+
+    Example:
+        >>> import torch
+        >>> w, x = torch.ones(2, requires_grad=True), torch.tensor([1., 2.], requires_grad=True)
+        >>> square = lambda weights, inputs: (weights['w'] * inputs[0]).square().sum() / 2
+        >>> adapted = replay(square, {'w': w}, (x, ), [{'w': 0.1}])['w']  # w − 0.1 x² w
+        >>> torch.autograd.grad(adapted.sum(), (w, x))
+        (tensor([0.9000, 0.6000]), tensor([-0.2000, -0.4000]))
     """
     flat = [rates_k[name] for rates_k in rates for name in weights]
     adapted = _Replay.apply(loss, tuple(weights), len(rates), len(inputs), *weights.values(), *inputs, *flat)

@@ -4,25 +4,10 @@ from torch import Tensor, nn
 
 from maxl_sr.meta.bound import BoundNet, Weights
 from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.space import adaptable_weights
 from maxl_sr.meta.tiled import Tiling
 
-HEADS = ('primary_head.', 'aux_head.')
 Inputs = tuple[Tensor | None, ...]
-
-
-def adaptable_weights(net: nn.Module, params: str) -> Weights:
-    """Return the weights that the inner loop changes, by name: those of the heads ('heads') or all ('all').
-
-    The heads are ``primary_head`` and ``aux_head``, or what the network names (the beginnings of its weights' names) in
-    an attribute ``adaptable``. Weights that are frozen do not adapt, unless all of them are (a network that is used,
-    not trained).
-    """
-    if params not in ('heads', 'all'):
-        raise ValueError(f"params must be 'heads' or 'all', not {params!r}")
-    prefixes = getattr(net, 'adaptable', HEADS) if params == 'heads' else ''
-    weights: Weights = {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
-    trained: Weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
-    return trained or weights
 
 
 class Task:
@@ -35,7 +20,7 @@ class Task:
         objective: The self-supervised objective.
         y: Images ``(B, C, H, W)`` in [0, 1].
         mask: Mask ``(B, 1, H, W)`` of the objective, or None.
-        params: 'heads' or 'all'.
+        params: 'heads', 'all', 'gains' or 'input', see :func:`~maxl_sr.meta.space.adaptable_weights`.
         bound: The network bound to `y`, where other tasks of the same images use it too: what they share is computed
             once.
         tiling: How images that are larger than a tile are computed, see :class:`~maxl_sr.meta.bound.BoundNet`; for
@@ -45,11 +30,21 @@ class Task:
         weights: The weights that adapt, as the network has them.
         inputs: All else that the objective and the restored image depend on; each with the images as its first
             dimension.
+
+    Example:
+        >>> import torch
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> from maxl_sr.meta import Task
+        >>> task = Task(MultiTaskNet(num_feat=8, feat_step=4), BlindSpotLoss(), torch.rand(1, 3, 16, 16), mask=None)
+        >>> loss = task.objective(task.weights)
+        >>> task.restored(task.weights).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     def __init__(self, net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None,
                  params: str = 'heads', bound: BoundNet | None = None, tiling: Tiling | None = None) -> None:
-        self.weights = adaptable_weights(net, params)
+        self.weights = adaptable_weights(net, params, y)
         self._net, self._objective, self._params, self._tiling = net, objective, params, tiling
         if params == 'heads':
             frozen = BoundNet(net, y, tiling=tiling) if bound is None else bound
@@ -65,7 +60,7 @@ class Task:
         """Return the scalar objective at `weights`, with `inputs` in place of the task's own."""
         mask, y, features, prepared = self._unpack(inputs)
         net = BoundNet(self._net, y, weights, features, self._tiling)
-        if self._params == 'all':
+        if self._params != 'heads':
             prepared = self._objective.prepare(net, y)
         return self._objective.loss(net, prepared, mask)
 
@@ -81,7 +76,7 @@ class Task:
     def _unpack(self, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor | None, tuple[Tensor, ...]]:
         mask, y, *rest = inputs
         assert y is not None
-        if self._params == 'all':
+        if self._params != 'heads':
             return mask, y, None, ()
         prepared = tuple(tensor for tensor in rest[1:] if tensor is not None)
         return mask, y, rest[0] if self._shared is None else prepared[self._shared], prepared

@@ -63,7 +63,7 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         lr: Inner rate α, or the rates of every step by the name of the weight; these get a gradient, too, if they are
             tensors that want one.
         loss_weight: λ_in.
-        params: What adapts: 'heads' or 'all'.
+        params: What adapts: 'heads', 'all', 'gains' or 'input'.
         meta_gradient: 'stored', 'replay' or 'first_order', see :func:`adapted_weights`.
         samples: 'one_by_one' (the graph of one sample at a time) or 'together' (few large kernels, for a GPU).
         unadapted_weight: w, the weight of the loss before the first step, for a network that shall be good un-adapted,
@@ -71,6 +71,19 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
 
     Raises:
         ValueError: An argument is none of its choices, or `steps` is below 1.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maxl_sr.archs.mask_arch import MaskNet
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+        >>> net, mask_net = MultiTaskNet(num_feat=8, feat_step=4), MaskNet(num_feat=4)
+        >>> y, x = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+        >>> loss = transfer_loss(net, MaskedReconstructionLoss(), F.l1_loss, y, x, mask_net(y), steps=3, lr=0.1)
+        >>> loss.backward()
+        >>> all(weight.grad is not None for weight in net.parameters())
+        True
     """
     if samples not in SAMPLES:
         raise ValueError(f'samples must be one of {", ".join(SAMPLES)}, not {samples!r}')
@@ -126,7 +139,20 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
 
 def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None, *, steps: int,
                  params: str = 'heads') -> int:
-    """Return the bytes that 'stored' keeps of `steps` inner steps on the images `y`, from the graph of one of them."""
+    """Return the bytes that 'stored' keeps of `steps` inner steps on the images `y`, from the graph of one of them.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from maxl_sr.archs.mask_arch import MaskNet
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
+        >>> net, mask_net = MultiTaskNet(num_feat=8, feat_step=4), MaskNet(num_feat=4)
+        >>> y, x = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+        >>> one, five = (stored_bytes(net, MaskedReconstructionLoss(), y, None, steps=k) for k in (1, 5))
+        >>> five == 5 * one
+        True
+    """
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The section ``val``: metrics, and whether they can be computed on the images."""
 
+import functools
 import inspect
 import math
 import warnings
@@ -70,12 +71,16 @@ def check_metrics_on(opt: Mapping[str, Any], smallest: Mapping[str, tuple[str, t
     for name, metric in metrics.items():
         for dataset, (image, (width, height)) in smallest.items():
             rng = np.random.default_rng(0)
-            pictures = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(2)]
+            picture = functools.partial(rng.integers, 0, 256, dtype=np.uint8)
+            data = {'img': picture((height, width, 3)), 'img2': picture((height, width, 3))}
+            if 'noisy' in inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters:
+                scale = opt.get('scale', 1)
+                data['noisy'] = picture((height // scale, width // scale, 3))
             told = ''
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter('ignore')
-                    value = float(calculate_metric({'img': pictures[0], 'img2': pictures[1]}, metric))
+                    value = float(calculate_metric(data, metric))
             except Exception as error:
                 told = f': {" ".join(str(error).split())}'
                 value = math.nan

@@ -1,0 +1,188 @@
+"""Where tiles go: folders or LMDBs, and the manifest that says what is done."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import lmdb
+from basicsr.utils.lmdb_util import LmdbMaker
+from tqdm import tqdm
+
+from maxl_sr.errors import UserError
+from maxl_sr.prepare.sources import Source
+from maxl_sr.prepare.tiles import PNG_LEVEL, Cut, Cutting, Task, cut_all, write
+
+SAVE_SECONDS = 5.0
+FIRST_MAP = 2 ** 26  # bytes
+PAGE = 4096  # bytes; of an LMDB
+
+
+class Manifest:
+    """What an output folder was made with (`options`), and the files and tiles of every finished image (`done`)."""
+
+    def __init__(self, out: Path, options: dict[str, Any], lmdb: bool) -> None:
+        self.path = out / ('manifest_lmdb.json' if lmdb else 'manifest.json')
+        self.options = options
+        self.done: dict[str, dict[str, Any]] = {}
+        if self.path.is_file():
+            try:
+                content = json.loads(self.path.read_text(encoding='utf-8'))
+                made_with, self.done = content['options'], content['images']
+            except (ValueError, KeyError, TypeError) as err:
+                raise UserError(f'{self.path} is damaged; delete the folder {out} or use another -o.') from err
+            changed = [f'{key.replace("_", "-")} {made_with.get(key, False)} (now {value})'
+                       for key, value in options.items() if made_with.get(key, False) != value]
+            if changed:
+                raise UserError(f'{out} was made with {", ".join(changed)}; use another -o or delete the folder.')
+        else:
+            for name in ('gt.lmdb', 'lq.lmdb') if lmdb else ('gt', 'lq'):
+                if (out / name).is_dir() and any((out / name).iterdir()):
+                    raise UserError(f'{out / name} holds files that this command did not write '
+                                    f'(no {self.path.name}); use another -o or delete the folder.')
+
+    def save(self) -> None:
+        content = json.dumps({'options': self.options, 'images': self.done})
+        write(self.path, content.encode())
+
+    def add(self, source: Source, files: list[list[Any]], cut: Cut) -> None:
+        self.done[source.name] = {'files': files, 'scene': source.scene, 'tiles': cut.tiles,
+                                  'dropped': cut.dropped, 'whole': cut.whole}
+        if cut.alignment:
+            self.done[source.name]['alignment'] = cut.alignment
+        if cut.refused:
+            self.done[source.name]['refused'] = cut.refused
+
+
+def _require_tiles(manifest: Manifest, root: Path, cutting: Cutting) -> None:
+    if any(entry['tiles'] for entry in manifest.done.values()):
+        return
+    refused = [f"{name} ({entry['refused']})" for name, entry in manifest.done.items() if 'refused' in entry]
+    if refused:
+        raise UserError(f'No image of {root} could be registered: {", ".join(refused[:5])}'
+                        f'{" …" * (len(refused) > 5)}.')
+    raise UserError(f'All tiles of {root} were dropped: their noisy and clean versions are shifted by more '
+                    f'than --max-shift {cutting.max_shift:g} px.')
+
+
+def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+    """Write the tiles to ``gt`` and ``lq`` in `out`; return how many were written."""
+    kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
+    have = set()
+    for kind in kinds:
+        (out / kind).mkdir(parents=True, exist_ok=True)
+        for path in (out / kind).iterdir():
+            if path.name.startswith('.') and '.partial' in path.name:
+                path.unlink()
+            else:
+                have.add(f'{kind}/{path.name}')
+    manifest.save()  # before the first tile: from here on the folder is known as ours
+    todo: list[tuple[list[list[Any]], Task]] = []
+    for source in sources:
+        files, entry = source.files(), manifest.done.get(source.name)
+        if entry and entry['files'] != files:
+            for tile in (f'{kind}/{name}.png' for kind in kinds for name in entry['tiles']):
+                (out / tile).unlink(missing_ok=True)
+            del manifest.done[source.name]
+            entry = None
+        wanted = {f'{kind}/{name}.png' for kind in kinds for name in entry['tiles']} if entry else set()
+        if not entry or not wanted <= have:
+            todo.append((files, Task(source, cutting, out, frozenset(wanted & have))))
+    written, saved = 0, time.monotonic()
+    try:
+        with closing(cut_all((task for _, task in todo), min(jobs, max(len(todo), 1)))) as cuts:
+            for cut, (files, task) in zip(tqdm(cuts, total=len(todo), unit='image', disable=not todo), todo):
+                manifest.add(task.source, files, cut)
+                written += cut.written
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    manifest.save()
+                    saved = time.monotonic()
+    finally:
+        if todo:
+            manifest.save()
+    _require_tiles(manifest, root, cutting)
+    return written
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Name the LMDB in what goes wrong with it."""
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise UserError(f'cannot write {path}: {error}') from error
+
+
+class GrowingLmdbMaker(LmdbMaker):
+    """BasicSR's writer of an LMDB, with a map that grows with its content.
+
+    BasicSR reserves a terabyte, in every process that reads the LMDB too; a container may not allow it.
+    """
+
+    txn: lmdb.Transaction
+
+    def __init__(self, path: Path) -> None:
+        self._map_size, self._used = FIRST_MAP, 0
+        super().__init__(str(path), map_size=FIRST_MAP, batch=500, compress_level=PNG_LEVEL)
+
+    def put(self, img_byte: bytes, key: str, img_shape: tuple[int, ...]) -> None:
+        self._used += len(img_byte) + 2 * PAGE
+        if self._used > self._map_size:
+            self.txn.commit()
+            self._map_size = 2 * self._used
+            self.env.set_mapsize(self._map_size)
+            self.txn = self.env.begin(write=True)
+        super().put(img_byte, key, img_shape)
+
+
+def make_lmdb(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+    """Write the tiles to ``gt.lmdb`` and ``lq.lmdb`` in `out`; return how many were written."""
+    kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
+    final = {kind: out / f'{kind}.lmdb' for kind in kinds}
+    partial = {kind: out / f'{kind}.partial.lmdb' for kind in kinds}
+    for path in partial.values():
+        shutil.rmtree(path, ignore_errors=True)
+    files = [source.files() for source in sources]
+    complete = [manifest.done.get(source.name, {}).get('files') for source in sources] == files
+    if complete and all((path / 'data.mdb').is_file() for path in final.values()):
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    manifest.done = {}
+    manifest.save()  # until the end, the manifest says that nothing is finished
+    tasks = (Task(source, cutting, None) for source in sources)
+    makers: dict[str, LmdbMaker] = {}
+    written = 0
+    try:
+        for kind, path in partial.items():
+            with _told(final[kind]):
+                makers[kind] = GrowingLmdbMaker(path)
+        with closing(cut_all(tasks, min(jobs, len(sources)))) as cuts:
+            for cut, source, stats in zip(tqdm(cuts, total=len(sources), unit='image'), sources, files):
+                for name, shapes, data in cut.encoded:
+                    for kind, png in data.items():
+                        with _told(final[kind]):
+                            makers[kind].put(png, name, shapes[kind])
+                manifest.add(source, stats, cut)
+                written += cut.written
+        _require_tiles(manifest, root, cutting)
+        for kind, maker in makers.items():
+            with _told(final[kind]):
+                maker.close()
+    except BaseException:
+        for maker in makers.values():
+            with suppress(OSError, lmdb.Error):
+                maker.env.close()
+                maker.txt_file.close()
+        for path in partial.values():
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    for kind in kinds:
+        if final[kind].exists():
+            shutil.rmtree(final[kind])
+        os.rename(partial[kind], final[kind])
+    manifest.save()
+    return written

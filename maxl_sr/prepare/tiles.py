@@ -1,0 +1,204 @@
+"""From image files to tiles: reading, registering, matching the light, cutting."""
+
+import io
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from maxl_sr.errors import UserError
+from maxl_sr.prepare.light import match_light
+from maxl_sr.prepare.registration import Unregistrable, register, shift_between
+from maxl_sr.prepare.sources import Source
+from maxl_sr.utils.files import replacing
+
+PNG_LEVEL = 1  # tiles are read far more often than stored
+
+
+class Cutting(NamedTuple):
+    """How images are cut.
+
+    Attributes:
+        size: Side of the tiles in pixels; 0: images stay whole.
+        step: From tile to tile.
+        max_shift: Tiles whose two images are shifted by more pixels are dropped; 0: none is.
+        register: Whether the ground truth is moved onto the noisy image.
+        match_light: Whether the ground truth gets the light of the noisy image.
+        smaller: The degraded image may be smaller than the clean one by a whole number; then images stay whole.
+    """
+
+    size: int
+    step: int
+    max_shift: float
+    register: bool = False
+    match_light: bool = False
+    smaller: bool = False
+
+
+class Task(NamedTuple):
+    """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
+
+    source: Source
+    cutting: Cutting
+    folder: Path | None
+    have: frozenset[str] = frozenset()
+
+
+class Cut(NamedTuple):
+    """What became of one source.
+
+    `alignment` says what registering and matching did, `refused` why the image was left out, if it was.
+    """
+
+    tiles: list[str]
+    dropped: int
+    whole: bool
+    written: int
+    encoded: list[tuple[str, dict[str, tuple[int, ...]], dict[str, bytes]]]
+    alignment: dict[str, float] = {}
+    refused: str = ''
+
+
+def read(path: Path) -> np.ndarray:
+    """Return 8-bit BGR; Pillow judges whether the file is complete, for OpenCV fills missing rows with grey."""
+    data = path.read_bytes()
+    try:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+        except UnidentifiedImageError:
+            pass  # some kinds only OpenCV reads, 16-bit RGB TIFF for one
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, SyntaxError, ValueError, cv2.error) as err:
+        raise UserError(f'{path} cannot be read as an image; it is damaged or truncated.') from err
+    if pixels is None:
+        raise UserError(f'{path} cannot be read as an image.')
+    return pixels
+
+
+def _starts(length: int, size: int, step: int) -> list[int]:
+    """Where the tiles of one axis start; the last one ends at the border, as in BasicSR's ``extract_subimages``."""
+    starts = list(range(0, length - size + 1, step))
+    return starts if starts[-1] == length - size else [*starts, length - size]
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def _psnr(noisy: np.ndarray, clean: np.ndarray) -> float:
+    return round(float(cv2.PSNR(noisy, clean)), 2)
+
+
+def _aligned(source: Source, noisy: np.ndarray, cutting: Cutting) -> tuple[np.ndarray, int, dict[str, float]]:
+    """The ground truth of `noisy`, the border that it lacks, and what was done to it.
+
+    Raises:
+        Unregistrable: A shot cannot be registered.
+    """
+    total = np.zeros(noisy.shape, np.float32)
+    margin, first, shifts = 0, None, []
+    paths = [source.gt, *source.more]
+    for path in paths:
+        shot = read(path)
+        if shot.shape != noisy.shape:
+            raise UserError(f'{source.lq} is {noisy.shape[1]}x{noisy.shape[0]}, but its clean partner {path.name} is '
+                            f'{shot.shape[1]}x{shot.shape[0]}.')
+        first = shot if first is None else first
+        moved = shot.astype(np.float32)
+        if cutting.register:
+            try:
+                registration = register(noisy, shot)
+            except Unregistrable as error:
+                raise Unregistrable(f'{path.name}: {error}') from error
+            moved = registration.apply(shot)
+            margin = max(margin, registration.margin())
+            shifts.append((registration.before, registration.after))
+        total += match_light(moved, noisy) if cutting.match_light else moved
+    clean = np.clip(np.round(total / len(paths)), 0, 255).astype(np.uint8)
+    if min(noisy.shape[:2]) <= 2 * margin:
+        raise Unregistrable('nothing is left beside the border')
+    inner = (slice(margin, noisy.shape[0] - margin), slice(margin, noisy.shape[1] - margin))
+    assert first is not None
+    told = {'psnr_before': _psnr(noisy[inner], first[inner]), 'psnr_after': _psnr(noisy[inner], clean[inner])}
+    if shifts:
+        before, after = np.max(shifts, axis=0)
+        told |= {'shift_before': round(float(before), 3), 'shift_after': round(float(after), 3), 'border': margin}
+    return clean, margin, told
+
+
+def _pair(source: Source, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The images to cut, of equal sizes, and what was done to the ground truth."""
+    if source.lq is None:
+        return {'gt': read(source.gt)}, {}
+    if cutting.register or cutting.match_light or source.more:
+        noisy = read(source.lq)
+        clean, margin, told = _aligned(source, noisy, cutting)
+        inner = (slice(margin, noisy.shape[0] - margin), slice(margin, noisy.shape[1] - margin))
+        return {'gt': clean[inner], 'lq': noisy[inner]}, told
+    images = {'gt': read(source.gt), 'lq': read(source.lq)}
+    (h, w), (lq_h, lq_w) = (images[kind].shape[:2] for kind in ('gt', 'lq'))
+    scale = max(h // lq_h, 1) if cutting.smaller else 1
+    if (h // scale, w // scale) != (lq_h, lq_w):
+        raise UserError(f'{source.lq} is {lq_w}x{lq_h}, but its clean partner {source.gt.name} is {w}x{h}.')
+    images['gt'] = images['gt'][:lq_h * scale, :lq_w * scale]  # what is left beside whole pixels
+    return images, {}
+
+
+def _cut(task: Task) -> Cut:
+    source, cutting, folder = task.source, task.cutting, task.folder
+    size, step = cutting.size, cutting.step
+    try:
+        images, told = _pair(source, cutting)
+    except Unregistrable as error:
+        return Cut([], 0, False, 0, [], refused=str(error))
+    height, width = images['gt'].shape[:2]
+    whole = min(height, width) < size
+    if size == 0 or whole:
+        boxes = [(slice(None), slice(None))]
+    else:
+        boxes = [(slice(y, y + size), slice(x, x + size))
+                 for y in _starts(height, size, step) for x in _starts(width, size, step)]
+    cut = Cut([], 0, whole, 0, [], told)
+    dropped = written = 0
+    for number, box in enumerate(boxes, 1):
+        name = f'{source.name}_s{number:03d}' if size else source.name
+        tile = {kind: np.ascontiguousarray(image[box]) for kind, image in images.items()}
+        if source.lq and cutting.max_shift and shift_between(tile['lq'], tile['gt']) > cutting.max_shift:
+            dropped += 1
+            continue
+        cut.tiles.append(name)
+        data = {kind: cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].tobytes()
+                for kind, image in tile.items() if f'{kind}/{name}.png' not in task.have}
+        if folder is None:
+            cut.encoded.append((name, {kind: image.shape for kind, image in tile.items()}, data))
+        else:
+            for kind, png in data.items():
+                write(folder / kind / f'{name}.png', png)
+        written += bool(data)
+    return cut._replace(dropped=dropped, written=written)
+
+
+def cut_all(tasks: Iterable[Task], jobs: int) -> Generator[Cut, Any, None]:
+    """Yield the results in order, never more than a few images ahead of the reader (LMDB tiles wait in memory).
+
+    Threads, not processes: OpenCV and Pillow release the interpreter while they decode, encode and filter.
+    """
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        rest = iter(tasks)
+        waiting = deque(pool.submit(_cut, task) for task in islice(rest, 2 * jobs))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(_cut, task) for task in islice(rest, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
