@@ -184,10 +184,11 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
         def checked() -> None:
             result.append(_parse(parse_options, *args, **kwargs))
 
-        if _run is None:  # in a script with a pipeline of its own
+        if _run is None:
             code = told(checked)
             if code:
                 sys.exit(code)
+            _serve_own_pipeline()
             return result[0]
         try:
             checked()
@@ -199,6 +200,27 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
         return result[0]
 
     return parse
+
+
+def _serve_own_pipeline() -> None:
+    """Let a script with a copy of BasicSR's pipeline resume without a GPU, and end as the command lines end."""
+    script: Any = sys.modules['__main__']
+    if hasattr(script, 'load_resume_state') and not torch.cuda.is_available():
+        script.load_resume_state = basicsr_train.load_resume_state
+    original = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            print('\ninterrupted', file=sys.stderr)
+            raise SystemExit(INTERRUPTED)
+        sentence, code = _sentence(error) if isinstance(error, Exception) else (None, 1)
+        if sentence is None:
+            original(kind, error, traceback)
+            return
+        print(f'error: {sentence}', file=sys.stderr)
+        raise SystemExit(code)
+
+    sys.excepthook = hook
 
 
 def _telling(pipeline: Callable[[str], None]) -> Callable[[str], None]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import basicsr.models.sr_model as sr_model
+import basicsr.train
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from test_bad_input import GONE, edited, refused  # noqa: F401
 from maxl_sr import cli
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
+from maxl_sr.startup import wait_briefly
 from maxl_sr.utils.lock import locked
 
 ODD = 'caf\udce9'  # caf and a byte that is no UTF-8
@@ -358,6 +360,41 @@ def test_a_plain_script_refuses_in_a_sentence(script, options, tmp_path, text, c
         assert err.startswith('error: ') and told in err and err.count('\n') == 1
     assert script('train', '-opt', 'options/nowhere.yml', text=text) == 2
     assert 'the package brings options/' in capfd.readouterr().err
+
+
+def test_a_copy_of_basicsr_s_pipeline_resumes_and_ends_in_a_sentence(run, options, pairs, tmp_path):
+    assert run('train', options) == 0
+    text = Path(basicsr.train.__file__).read_text().replace('osp.join(__file__, osp.pardir, osp.pardir)', '"."')
+    (tmp_path / 'own.py').write_text(f'import maxl_sr\n{text}')
+    (tmp_path / 'x.yml').write_text(yaml.safe_dump(edited(options, train__total_iter=8, val__val_freq=8)))
+    shutil.rmtree(pairs / 'lq')  # found by the check, in a process of its own
+    done = subprocess.run([sys.executable, 'own.py', '-opt', 'x.yml', '--auto_resume'], cwd=tmp_path, text=True,
+                          capture_output=True)
+    assert done.returncode == 2 and done.stderr.startswith('error: datasets: val: dataroot_lq: there is no folder')
+    edited(options, val=GONE, datasets__val=GONE, logger__save_checkpoint_freq=1)
+    (tmp_path / 'x.yml').write_text(yaml.safe_dump(options))
+    text = text.replace("model.save(epoch, current_iter)", "import shutil; shutil.rmtree('experiments/tiny/models'); "
+                        "model.save(epoch, current_iter)")
+    (tmp_path / 'own.py').write_text(f'import maxl_sr\n{text}')
+    done = subprocess.run([sys.executable, 'own.py', '-opt', 'x.yml', '--auto_resume'], cwd=tmp_path, text=True,
+                          capture_output=True)
+    assert 'Resuming training from epoch: 2, iter: 6.' in done.stderr
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('error: cannot write a checkpoint to ')
+
+
+def test_threads_wait_briefly(monkeypatch):
+    shown = subprocess.run([sys.executable, '-c', 'import maxl_sr'], text=True, capture_output=True,
+                           env={**os.environ, 'OMP_DISPLAY_ENV': 'verbose'}).stderr
+    if 'GOMP_SPINCOUNT' not in shown:
+        pytest.skip('torch brings another runtime than that of GCC')
+    assert "GOMP_SPINCOUNT = '1000'" in shown
+    for name in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'):  # chosen by the user
+        monkeypatch.delenv('GOMP_SPINCOUNT', raising=False)
+        monkeypatch.delenv('OMP_WAIT_POLICY', raising=False)
+        monkeypatch.setenv(name, '7')
+        wait_briefly()
+        assert os.environ.get('GOMP_SPINCOUNT') == ('7' if name == 'GOMP_SPINCOUNT' else None)
 
 
 def test_a_launcher_that_is_not_there(refused, options):  # noqa: F811
