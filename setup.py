@@ -26,8 +26,8 @@ setup(
     extras_require={
         'web': ['gradio>=6', 'scikit-image'],
         'export': ['onnx', 'onnxscript', 'onnxruntime', 'safetensors'],
-        'test': ['pytest', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm', 'setuptools',
-                 'wheel', 'playwright', 'spandrel'],
+        'test': ['pytest', 'hypothesis', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm',
+                 'setuptools', 'wheel', 'playwright', 'spandrel'],
         'demo': ['scikit-image'],
         'benchmark': ['matplotlib', 'higher', 'torchopt'],
     },

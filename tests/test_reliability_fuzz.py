@@ -3,17 +3,21 @@
 import copy
 import os
 import pickle
+import resource
 import shutil
 
+import psutil
 import pytest
 import torch
 import yaml
+from basicsr.models.sr_model import SRModel
 from basicsr.utils.lmdb_util import LmdbMaker
-from conftest import photograph, train_options
+from conftest import photograph, test_options, train_options
 
 from maxl_sr.errors import UserError
 from maxl_sr.models.adaptive_model import saved_rates
 from maxl_sr.models.maxl_model import MAXLModel
+from maxl_sr.models.meta_transfer_model import MetaTransferModel
 from maxl_sr.preflight import read_option_file
 from maxl_sr.preflight.lmdb_images import lmdb_sizes
 from maxl_sr.utils.checkpoint import read_weights
@@ -105,23 +109,49 @@ class Stop(BaseException):
     """The training has begun."""
 
 
-def try_training(run, opt, capfd):
+def try_run(run, command, opt, capfd):
     try:
-        assert run('train', opt) == 2
+        assert run(command, opt) == 2
         err = capfd.readouterr().err
         assert 'Traceback' not in err and err.splitlines()[-1].startswith('error: ')
     except Stop:
         pass
     finally:
         shutil.rmtree('experiments', ignore_errors=True)
+        shutil.rmtree('results', ignore_errors=True)
 
 
 @pytest.fixture
 def stopped(monkeypatch):
-    def stop(self, current_iter):
+    def stop(self, *args):
         raise Stop
 
-    monkeypatch.setattr(MAXLModel, 'optimize_parameters', stop)
+    limits = resource.getrlimit(resource.RLIMIT_AS)  # numbers of any size: no room for what they ask for
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**32, limits[1]))
+    for model in (MAXLModel, MetaTransferModel, SRModel):
+        monkeypatch.setattr(model, 'optimize_parameters', stop)
+        monkeypatch.setattr(model, 'test', stop)
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def base_options(kind, pairs):
+    if kind in ('MAXLModel', 'MetaTransferModel'):
+        return train_options(kind, pairs)
+    if kind == 'test':
+        opt = test_options(pairs, pairs)
+        opt['path'].update(pretrain_network_g=None, pretrain_network_m=None)
+        return opt
+    opt = train_options('MetaTransferModel', pairs)
+    opt.update(model_type='SRModel')
+    opt['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [6], 'restart_weights': [1]}
+    del opt['network_m'], opt['train']['aux_opt'], opt['train']['inner'], opt['val']['adapt']
+    train = opt['datasets']['train']
+    opt['datasets']['val'].update(type='PairedImageDataset')
+    del opt['datasets']['val']['center_crop']
+    first = {key: train.pop(key) for key in ('dataroot_gt', 'dataroot_lq', 'io_backend')}
+    train['sets'] = [{**first, 'filename_tmpl': '{}', 'augment': {'noise_scale': [0.5, 1.5]}}]
+    return opt
 
 
 def replaced(opt, path, value):
@@ -133,10 +163,11 @@ def replaced(opt, path, value):
     return opt
 
 
-@seeded(60)
+@pytest.mark.parametrize('kind', ['MAXLModel', 'MetaTransferModel', 'SRModel', 'test'])
+@seeded(25)
 @given(data=st.data())
-def test_options_with_any_value_anywhere(stopped, make_pairs_once, run, capfd, data):
-    opt = train_options('MAXLModel', make_pairs_once)
+def test_options_with_any_value_anywhere(stopped, make_pairs_once, run, capfd, kind, data):
+    opt = base_options(kind, make_pairs_once)
     path = data.draw(st.sampled_from([path for path in places(opt) if path and path != ('num_gpu', )]))
     value = data.draw(VALUES)
     hypothesis.note(f'{path}: {value!r}')
@@ -144,7 +175,7 @@ def test_options_with_any_value_anywhere(stopped, make_pairs_once, run, capfd, d
         yaml.safe_load(yaml.safe_dump(value))
     except (yaml.YAMLError, UnicodeError, ValueError):
         return
-    try_training(run, replaced(opt, path, value), capfd)
+    try_run(run, 'test' if kind == 'test' else 'train', replaced(opt, path, value), capfd)
 
 
 @pytest.fixture(scope='module')

@@ -250,6 +250,13 @@ WRONG = [
     ({'path__pretrain_netwrok_g': 'x'}, "path: unknown key 'pretrain_netwrok_g'", 'pretrain_network_g'),
     ({'val__adapt__steps': 10**12}, 'val: adapt: steps must be at most'),
     ({'val__adapt__lr': '1e-3x'}, 'val: adapt: lr'), ({'val__adapt__lr': float('inf')}, 'val: adapt: lr'),
+    ({'val__metrics': []}, 'val: metrics must be a section'), ({'val__metrics': ''}, 'val: metrics must be a section'),
+    ({'val__adapt': False}, 'val: adapt must be a section'), ({'train__inner': 0}, 'train: inner must be a section'),
+    ({'train__aux_opt': []}, 'train: aux_opt must be'), ({'train__optim_m': False}, 'train: optim_m must be a section'),
+    ({'datasets__train__noise': []}, 'datasets: train: noise must be a section'),
+    ({'network_g__num_feat': 10**9}, 'network_g: num_feat must be at most'),
+    ({'network_g__num_block': 10**9}, 'network_g: num_block must be at most'),
+    ({'network_g__num_feat': 2**14, 'network_g__num_block': 8}, 'MultiTaskNet: its weights take', 'GiB are free'),
     ({'datasets__train__dataroot_gt': 'a\x00b'}, 'NUL'), ({'datasets__val__center_crop': True}, 'center_crop'),
 ]  # yapf: disable
 
@@ -270,9 +277,32 @@ def test_tensorboard_that_is_not_installed(refused, options, monkeypatch):  # no
     refused('train', edited(options, logger__use_tb_logger=True), 'logger: use_tb_logger: TensorBoard cannot be used')
 
 
+def test_key_that_a_data_set_of_basicsr_passes_over(refused, options):  # noqa: F811
+    edited(options, datasets__val__type='PairedImageDataset')
+    refused('train', options, "datasets: val: unknown key 'center_crop'")
+    edited(options, datasets__val__center_crop=GONE, datasets__val__filename_templ='{}')
+    refused('train', options, "datasets: val: unknown key 'filename_templ'", "'filename_tmpl'")
+
+
+def test_a_model_of_basicsr_that_cannot_be_made(refused, pairs):  # noqa: F811
+    opt = edited(train_options('MetaTransferModel', pairs), model_type='SRModel', val__adapt=GONE, network_m=GONE,
+                 train__aux_opt=GONE, train__inner=GONE, train__optim_m=GONE, train__pixel_opt=GONE)
+    refused('train', opt, 'model_type: cannot make a SRModel: Both pixel and perceptual losses are None', written=True)
+
+
 def test_huge_number_of_inner_steps(refused, pairs):  # noqa: F811
     refused('train', edited(train_options('MetaTransferModel', pairs), train__inner__steps=10**9),
             'train: inner: steps must be at most')
+
+
+def test_a_validation_set_without_val(run, options):
+    options['val'] = None
+    assert run('train', options) == 0
+
+
+def test_a_test_without_data_sets(refused, pairs, tmp_path):  # noqa: F811
+    refused('test', edited(test_options(pairs, tmp_path), path__pretrain_network_g=None, path__pretrain_network_m=None,
+                           datasets={}), 'datasets: there is no data set')
 
 
 def test_keys_of_other_models_are_known_by_what_they_read(run, pairs):

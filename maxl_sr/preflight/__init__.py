@@ -14,7 +14,7 @@ from maxl_sr.preflight.datasets import check_datasets
 from maxl_sr.preflight.networks import check_network, check_scale
 from maxl_sr.preflight.option_file import check_name, read_option_file
 from maxl_sr.preflight.resume_state import find_state
-from maxl_sr.preflight.sections import check_logger, check_paths, check_top_level, require
+from maxl_sr.preflight.sections import check_logger, check_paths, check_sections, check_top_level, require
 from maxl_sr.preflight.training import check_training
 from maxl_sr.preflight.validation import check_metrics_on, check_validation
 from maxl_sr.utils.checkpoint import load_checkpoint
@@ -36,6 +36,7 @@ def preflight(opt: dict[str, Any]) -> None:
     if opt['num_gpu'] and not torch.cuda.is_available():
         raise UserError(f"num_gpu is {opt['num_gpu']}, but torch sees no GPU here; set num_gpu: 0")
     require('the option file', opt, ('network_g', ))
+    check_sections(opt)
     model = MODEL_REGISTRY.get(opt['model_type'])
     if opt['is_train']:
         check_training(opt)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from os import path as osp
@@ -11,25 +12,27 @@ from basicsr.utils import scandir
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import check_backend
+from maxl_sr.data.data_util import LOADER_KEYS, check_backend
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.lmdb_images import Size, check_files, listed_sizes, lmdb_sizes
 from maxl_sr.preflight.option_file import check_name
 from maxl_sr.preflight.sections import check_bool, require, telling
 from maxl_sr.resume import seeded
 from maxl_sr.utils.lmdb_probe import image_size
-from maxl_sr.utils.options import check_choice, check_count, names
+from maxl_sr.utils.options import check_choice, check_count, check_keys, names
 
 BOOLEANS = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'cache_data', 'random_reverse',
             'flip_sequence', 'use_duf_downsampling', 'test_mode')
 MOST = {'batch_size_per_gpu': 2**16, 'num_worker_per_gpu': 512, 'num_prefetch_queue': 2**16}
-LONGEST_EPOCH = 10**8  # BasicSR draws the order of an epoch at once
+LONGEST_EPOCH = 10**7  # BasicSR draws the order of an epoch at once
 Smallest = dict[str, tuple[str, Size]]
 
 
 def check_datasets(opt: Mapping[str, Any]) -> Smallest:
     """Check all data sets; return name and size of the smallest ground truth of those that are validated or tested."""
     known = ('train', 'val') if opt['is_train'] else ('test', 'val')
+    if not opt['datasets']:
+        raise UserError('datasets: there is no data set')
     owner: dict[str, str] = {}
     smallest: Smallest = {}
     shown: dict[str, str] = {}
@@ -54,7 +57,7 @@ def check_datasets(opt: Mapping[str, Any]) -> Smallest:
         size = _smallest(dataset)
         if size is not None:
             smallest[where] = size
-        if opt['val']['save_img']:
+        if (opt.get('val') or {}).get('save_img'):
             _check_pictures(where, dataset, {} if not opt['is_train'] else shown)
     return smallest
 
@@ -62,6 +65,7 @@ def check_datasets(opt: Mapping[str, Any]) -> Smallest:
 def _check_dataset(where: str, section: dict[str, Any], rank: int) -> Any:
     check_choice(f'{where}: type', section['type'], names(DATASET_REGISTRY))
     check_bool(where, section, *BOOLEANS)
+    _check_keys_of_basicsr(where, section)
     _check_loader(where, section)
     parts = section['sets'] if isinstance(section.get('sets'), list) else [section]
     for number, part in enumerate(parts):
@@ -79,6 +83,16 @@ def _check_dataset(where: str, section: dict[str, Any], rank: int) -> Any:
     with telling(where), seeded(0):  # what a data set reads from its options when it makes an item
         dataset[0]
     return dataset
+
+
+def _check_keys_of_basicsr(where: str, section: Mapping[str, Any]) -> None:
+    """Refuse a key that a data set of BasicSR does not read: it would pass over it."""
+    kind = DATASET_REGISTRY.get(section['type'])
+    if kind.__module__.startswith('basicsr.'):
+        classes = [cls for cls in inspect.getmro(kind) if cls.__module__.startswith('basicsr.')]
+        source = ''.join(map(inspect.getsource, classes))
+        found = re.findall(r"opt(?:\.get\(|\[)'(\w+)'|'(\w+)' (?:not )?in (?:self\.)?opt", source)
+        check_keys(where, section, [*LOADER_KEYS, 'io_backend', *(key for pair in found for key in pair if key)])
 
 
 def _check_loader(where: str, section: Mapping[str, Any]) -> None:

@@ -9,7 +9,10 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.sections import telling
 from maxl_sr.utils.checkpoint import read_weights
+from maxl_sr.utils.machine import free_memory
 from maxl_sr.utils.options import check_component, check_no_text_numbers
+
+LARGEST = 2**14  # of channels, blocks and so on
 
 
 def check_network(opt: dict[str, Any], name: str, resumed: int | None = None, load: bool = False) -> torch.nn.Module:
@@ -27,6 +30,7 @@ def check_network(opt: dict[str, Any], name: str, resumed: int | None = None, lo
     arguments = check_component(name, opt[name], ARCH_REGISTRY)
     check_no_text_numbers(name, arguments)
     kind = opt[name]['type']
+    _check_size(f'{name}: {kind}', name, ARCH_REGISTRY.get(kind), arguments)
     try:
         with torch.random.fork_rng():  # a look at the network does not change the training's random numbers
             net = ARCH_REGISTRY.get(kind)(**arguments)
@@ -49,6 +53,22 @@ def check_network(opt: dict[str, Any], name: str, resumed: int | None = None, lo
             with telling(f'{where}: {path}'):
                 net.load_state_dict(weights, strict)
     return net
+
+
+def _check_size(where: str, name: str, network: Any, arguments: dict[str, Any]) -> None:
+    """Refuse a network that does not fit into the memory, before it takes it."""
+    for key, value in arguments.items():
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UserError(f'{name}: {key} must be at most {LARGEST}, not {value}')
+    try:
+        with torch.device('meta'), torch.random.fork_rng():  # shapes alone
+            net = network(**arguments)
+    except Exception:  # it looks at values while it is made, or cannot be made: told later
+        return
+    needed = sum(weight.numel() * weight.element_size() for weight in net.state_dict().values())
+    free = free_memory(torch.device('cpu'))
+    if needed > free:
+        raise UserError(f'{where}: its weights take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free')
 
 
 def _check_weights(where: str, net: torch.nn.Module, path: str, weights: dict[str, torch.Tensor]) -> None:

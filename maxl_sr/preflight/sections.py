@@ -13,6 +13,8 @@ from maxl_sr.utils.options import check_count, check_keys
 
 TOP_LEVEL = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_m',
              'path', 'train', 'val', 'logger', 'dist_params', 'find_unused_parameters')
+SECTIONS = ('metrics', 'adapt', 'guard', 'inner', 'aux_opt', 'pixel_opt', 'mask_opt', 'scheduler', 'noise',
+            'degradation', 'camera', 'augment', 'io_backend')
 ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')  # by BasicSR
 PATHS_ADDED = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
@@ -37,6 +39,16 @@ def require(where: str, section: Any, keys: Iterable[str]) -> None:
     for key in keys:
         if key not in section:
             raise UserError(f"{where}: key '{key}' is missing")
+
+
+def check_sections(section: Mapping[str, Any], where: str = '') -> None:
+    """Refuse what is no section where one belongs: false, 0 and [] would pass for none."""
+    for key, value in section.items():
+        place = f'{where}: {key}' if where else key
+        if isinstance(value, Mapping):
+            check_sections(value, place)
+        elif value is not None and (key in SECTIONS or where == 'train' and key.startswith('optim_')):
+            raise UserError(f'{place} must be a section, not {value!r}')
 
 
 def check_bool(where: str, section: Mapping[str, Any], *keys: str) -> None:

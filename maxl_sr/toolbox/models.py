@@ -12,11 +12,13 @@ from os import path as osp
 from pathlib import Path
 from typing import Any
 
+import basicsr.models as basicsr_models
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
 from maxl_sr.errors import UserError
+from maxl_sr.toolbox.seams import replace_everywhere
 from maxl_sr.utils.checkpoint import read_weights
 from maxl_sr.utils.machine import is_out_of_memory
 
@@ -159,8 +161,27 @@ def _install_naming() -> None:
     BaseModel.validation = validation
 
 
+def _install_building() -> None:
+    original = basicsr_models.build_model
+
+    @functools.wraps(original)
+    def build_model(opt: dict[str, Any]) -> Any:
+        try:
+            return original(opt)
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            text = f'key {error} is missing' if isinstance(error, KeyError) else ' '.join(str(error).split())
+            raise UserError(f"model_type: cannot make a {opt['model_type']}: {text}") from error
+
+    replace_everywhere(original, build_model)
+
+
 BaseModel.load_network = load_network
 _install_saving()
 _install_resume()
 _install_best()
 _install_naming()
+_install_building()
