@@ -2,7 +2,7 @@
 
 For every image of the test sets the network is adapted with the ground truth of the left half as supervision, and
 scored on the right half. No self-supervised objective knows more about an image, so its gain is to be read as a share
-of this one. The ground truth has the channel means of the noisy image, in training and score, unless ``--raw`` is given.
+of this one. The ground truth has the channel means of the noisy image, in training and score (``--raw``: as it is).
 
 ``python scripts/oracle.py -opt options/denoise/test_fast.yml --weights weights/fast.pth``
 """
