@@ -78,8 +78,9 @@ def naive_objective(problem, weights, y, mask, start=None, objective=None):
     if isinstance(objective, SumObjective):
         parts = (naive_objective(problem, weights, y, mask, start, part) for part in objective.objectives)
         return sum(part.loss_weight * loss for part, loss in zip(objective.objectives, parts))
-    restore = SimpleNamespace(restored=lambda x=y: naive_outputs(problem.net, at, x)[0], forward_features=lambda x: x,
-                              once=lambda key, compute: compute())
+    restore = SimpleNamespace(y=y, restored=lambda x=y: naive_outputs(problem.net, at, x)[0],
+                              forward_features=lambda x: x)
+    restore.once = lambda function, *args: function(restore, *args)
     if isinstance(objective, SURELoss):
         _, _, _, moved, compared, probe, scale = objective.prepare(restore, y)
         assert scale.all()

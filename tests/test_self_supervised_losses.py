@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
@@ -74,7 +75,8 @@ def test_a_sum_of_objectives_is_their_sum():
 def test_they_are_objectives_whose_inputs_have_a_batch(objective):
     y = torch.rand(3, 3, 18, 12)
     assert isinstance(objective, Objective)
-    assert all(len(tensor) == 3 for tensor in objective.prepare(BoundNet(MultiTaskNet(), y), y))
+    prepared = tree_leaves(objective.prepare(BoundNet(MultiTaskNet(), y), y))
+    assert len(prepared) > 2 and all(len(tensor) == 3 for tensor in prepared)
 
 
 @pytest.mark.parametrize('kind, arguments, message', [

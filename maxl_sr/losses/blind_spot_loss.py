@@ -1,6 +1,7 @@
 """Blind-spot objective: predict pixels that the network has not seen (Noise2Void, arXiv 1811.10980)."""
 
 import functools
+from typing import NamedTuple
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -50,6 +51,15 @@ def hide_pixels(y: Tensor, ratio: float = 0.05, radius: int = 2, seed: int = 0) 
     return y.flatten(2)[..., source].view(y.shape), blind.to(y.dtype).expand(len(y), -1, -1, -1)
 
 
+class BlindSpots(NamedTuple):
+    """What :class:`BlindSpotLoss` prepares: features of ỹ, ỹ, y, and 1 where pixels were replaced, else 0."""
+
+    features: Tensor
+    hidden: Tensor
+    y: Tensor
+    blind: Tensor
+
+
 @LOSS_REGISTRY.register()
 class BlindSpotLoss(nn.Module):
     """Inner objective for noise: the network predicts pixels that are hidden from it (Noise2Void).
@@ -95,12 +105,12 @@ class BlindSpotLoss(nn.Module):
         self.loss_weight, self.criterion = loss_weight, criterion
         self.ratio, self.radius, self.seed = ratio, radius, seed
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of ỹ, ỹ, y, where pixels were replaced)."""
+    def prepare(self, net: BoundNet, y: Tensor) -> BlindSpots:
+        """Return the image with replaced pixels and where they are."""
         hidden, blind = hide_pixels(y, self.ratio, self.radius, self.seed)
-        return net.forward_features(hidden), hidden, y, blind
+        return BlindSpots(net.forward_features(hidden), hidden, y, blind)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: BlindSpots, mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from ỹ and y at the replaced pixels."""
         features, hidden, y, blind = prepared
         pixels = blind.shape[-2] * blind.shape[-1]

@@ -76,6 +76,17 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
     return (target + transplanted[..., :height, :width]).clamp(0, 1), flatness.view(-1, 1, 1, 1)
 
 
+def _clean_copy(net: BoundNet, ratio: int) -> tuple[Tensor, Tensor]:
+    y = net.y
+    restored = net.restored().detach().to(y.dtype)  # with its graph: the network keeps it for other callers
+    with torch.no_grad():
+        # Detached from a forward-mode derivative as well
+        copy = net.restored(reduced(y, ratio)).detach().to(y.dtype).clamp(0, 1)
+    copy = (copy + local_mean(reduced(restored, ratio) - copy, WINDOW)).clamp(0, 1)
+    smooth = F.interpolate(copy, size=y.shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
+    return copy, smooth
+
+
 @dataclass(frozen=True)
 class FlatNoise:
     """How the noise of an image is found in its flat parts.
@@ -111,18 +122,9 @@ class FlatNoise:
         if type(self.seed) is not int:
             raise ValueError(f'seed must be an integer, not {self.seed!r}')
 
-    def clean_copy(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (the image `y`, reduced, restored and of the local brightness of x̂(y), the same enlarged again)."""
-        return net.once((FlatNoise, self.ratio), lambda: self._clean_copy(net, y))
-
-    def _clean_copy(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor]:
-        restored = net.restored().detach().to(y.dtype)  # with its graph: the network keeps it for other callers
-        with torch.no_grad():
-            # Detached from a forward-mode derivative as well
-            copy = net.restored(reduced(y, self.ratio)).detach().to(y.dtype).clamp(0, 1)
-        copy = (copy + local_mean(reduced(restored, self.ratio) - copy, WINDOW)).clamp(0, 1)
-        smooth = F.interpolate(copy, size=y.shape[-2:], mode='bicubic', align_corners=False).clamp(0, 1)
-        return copy, smooth
+    def clean_copy(self, net: BoundNet) -> tuple[Tensor, Tensor]:
+        """Return (the image of `net`, reduced, restored and of x̂'s local brightness, the same enlarged again)."""
+        return net.once(_clean_copy, self.ratio)
 
     def transplant(self, y: Tensor, smooth: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return (`target` with noise of `y`, ``(B, 1, 1, 1)``: 0 where the image has no flat parts, else 1)."""

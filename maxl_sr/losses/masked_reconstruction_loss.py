@@ -1,6 +1,6 @@
 """The masked reconstruction loss (arXiv 2207.02066, eq. 2)."""
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,14 @@ def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None
     return reduce(loss, reduction)
 
 
+class Reconstructed(NamedTuple):
+    """What :class:`MaskedReconstructionLoss` prepares: features of y, y, and the fixed mask, if there is one."""
+
+    features: Tensor
+    y: Tensor
+    mask: Tensor | None
+
+
 @LOSS_REGISTRY.register()
 class MaskedReconstructionLoss(nn.Module):
     """The paper's inner objective: how far the reconstructed input is from the input, weighted by the mask.
@@ -124,12 +132,11 @@ class MaskedReconstructionLoss(nn.Module):
             mask = fixed_mask(target, self.fixed_mask)
         return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction)
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of `y`, `y`) and, with ``fixed_mask``, the mask of `y`."""
-        mask = fixed_mask(y, self.fixed_mask)
-        return (net.forward_features(y), y) if mask is None else (net.forward_features(y), y, mask)
+    def prepare(self, net: BoundNet, y: Tensor) -> Reconstructed:
+        """Return the image, its features and, with ``fixed_mask``, its mask."""
+        return Reconstructed(net.forward_features(y), y, fixed_mask(y, self.fixed_mask))
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Reconstructed, mask: Tensor | None) -> Tensor:
         """Return the loss between the reconstruction ŷ and the input y (L_aux)."""
-        features, y, *own = prepared
-        return self(heads(features, y)[1], y, own[0] if own and mask is None else mask)
+        reconstruction = heads(prepared.features, prepared.y)[1]
+        return self(reconstruction, prepared.y, prepared.mask if mask is None else mask)

@@ -1,6 +1,7 @@
 """Neighbor2Neighbor objective: two half-size images of one noisy image (arXiv 2101.02824)."""
 
 import functools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,15 @@ def neighbors(image: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
     cells = F.pixel_unshuffle(image[..., :2 * height, :2 * width], 2).unflatten(1, (image.shape[1], 4))
     first, second = _choice(height, width, seed, image.device).to(image.dtype)
     return (cells * first).sum(2), (cells * second).sum(2)
+
+
+class Neighbors(NamedTuple):
+    """What :class:`Neighbor2NeighborLoss` prepares: features of y₁, y₁, y₂, and the expected difference d₀, if any."""
+
+    features: Tensor
+    first: Tensor
+    second: Tensor
+    difference: Tensor | None
 
 
 @LOSS_REGISTRY.register()
@@ -76,22 +86,22 @@ class Neighbor2NeighborLoss(nn.Module):
             raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion, self.consistency, self.seed = loss_weight, criterion, consistency, seed
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of y₁, y₁, y₂) and, with `consistency`, d₀."""
+    def prepare(self, net: BoundNet, y: Tensor) -> Neighbors:
+        """Return the two images and, with `consistency`, d₀."""
         first, second = neighbors(y, self.seed)
-        prepared = net.forward_features(first), first, second
-        if not self.consistency:
-            return prepared
-        restored = neighbors(net.restored().detach().to(y.dtype), self.seed)
-        return *prepared, restored[0] - restored[1]
+        difference = None
+        if self.consistency:
+            restored = neighbors(net.restored().detach().to(y.dtype), self.seed)
+            difference = restored[0] - restored[1]
+        return Neighbors(net.forward_features(first), first, second, difference)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Neighbors, mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from y₁ and y₂."""
-        features, first, second, *expected = prepared
+        features, first, second, difference = prepared
         weight = None if mask is None else neighbors(mask, self.seed)[0]
         restored = restore(heads, features, first)
         terms = [masked_reconstruction_loss(restored, second, weight, self.criterion)]
-        for difference in expected:
+        if difference is not None:
             terms.append(self.consistency
                          * masked_reconstruction_loss(restored, second + difference, weight, self.criterion))
         return self.loss_weight * torch.stack(terms).sum()

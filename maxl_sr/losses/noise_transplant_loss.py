@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.flat_noise import FlatNoise
 from maxl_sr.losses.loss_util import check_choice, check_window, windows
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
-from maxl_sr.losses.pair_loss import pair_loss
+from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
@@ -69,14 +69,14 @@ class NoiseTransplantLoss(nn.Module):
         self.loss_weight, self.criterion, self.window = loss_weight, criterion, window
         self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of t + n̂, t + n̂, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
-        target, smooth = self.noise.clean_copy(net, y)
+    def prepare(self, net: BoundNet, y: Tensor) -> Pair:
+        """Return t + n̂ and t."""
+        target, smooth = self.noise.clean_copy(net)
         copy, active = self.noise.transplant(y, smooth, target)
         copy, target = windows(copy, self.window), windows(target, self.window)
-        return net.forward_features(copy), copy, target, active
+        return Pair(net.forward_features(copy), copy, target, active)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Pair, mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from t + n̂ and t, each of the same mean."""
         if mask is not None:
             sides = [max(side // self.noise.ratio, 1) for side in mask.shape[-2:]]

@@ -1,5 +1,7 @@
 """What the objectives share that restore a degraded copy whose target is known."""
 
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -7,14 +9,29 @@ from maxl_sr.losses.masked_reconstruction_loss import masked_reconstruction_loss
 from maxl_sr.meta.objective import Heads, restore
 
 
-def pair_loss(heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None, criterion: str,
+class Pair(NamedTuple):
+    """A degraded copy with its target, as an objective prepares it.
+
+    Attributes:
+        features: Features of the copy.
+        copy: The degraded copy.
+        target: What is to be restored from it, ``(B, C, h, w)``.
+        active: ``(B, 1, 1, 1)``: 0 where an image is left alone, else 1.
+    """
+
+    features: Tensor
+    copy: Tensor
+    target: Tensor
+    active: Tensor
+
+
+def pair_loss(heads: Heads, prepared: Pair, mask: Tensor | None, criterion: str,
               centred: bool = False) -> Tensor:
     """Return the masked loss between what is restored from a copy and its target.
 
     Args:
         heads: As an objective has them.
-        prepared: Features of the copy, the copy, its target ``(B, C, h, w)``, and ``(B, 1, 1, 1)``: 0 where an image is
-            left alone.
+        prepared: The pair.
         mask: Mask ``(B, 1, H, W)`` of the image, which is resized to the target; or None.
         criterion: 'l1', 'l2' or 'charbonnier'.
         centred: Whether the mean of the difference, of every image and channel, is taken from it first.

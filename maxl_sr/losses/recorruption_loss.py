@@ -1,5 +1,7 @@
 """Recorruption objective: restore the restored image again, with its own noise shifted to another place."""
 
+from typing import NamedTuple
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -25,6 +27,14 @@ def recorrupt(y: Tensor, restored: Tensor, seed: int = 0) -> Tensor:
     part = 0.25 + 0.5 * torch.rand(2, generator=torch.Generator().manual_seed(seed))
     shift = [round(side * share / GRID) * GRID for side, share in zip(y.shape[-2:], part.tolist())]
     return (restored + torch.roll(y - restored, shift, (-2, -1))).clamp(0, 1)
+
+
+class Recorrupted(NamedTuple):
+    """What :class:`RecorruptionLoss` prepares: features of the recorrupted image, this image, and its target t."""
+
+    features: Tensor
+    copy: Tensor
+    target: Tensor
 
 
 @LOSS_REGISTRY.register()
@@ -65,13 +75,13 @@ class RecorruptionLoss(nn.Module):
             raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion, self.seed = loss_weight, criterion, seed
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of the recorrupted image, this image, t)."""
+    def prepare(self, net: BoundNet, y: Tensor) -> Recorrupted:
+        """Return the recorrupted image and its target t."""
         restored = net.restored().detach().to(y.dtype).clamp(0, 1)
         copy = recorrupt(y, restored, self.seed)
-        return net.forward_features(copy), copy, restored
+        return Recorrupted(net.forward_features(copy), copy, restored)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Recorrupted, mask: Tensor | None) -> Tensor:
         """Return the loss between what is restored from the recorrupted image and t."""
         features, copy, target = prepared
         restored = restore(heads, features, copy)

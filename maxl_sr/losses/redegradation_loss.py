@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
 from maxl_sr.losses.loss_util import check_choice, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
-from maxl_sr.losses.pair_loss import pair_loss
+from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
 
@@ -89,8 +89,8 @@ class RedegradationLoss(nn.Module):
         self.ratio, self.estimate, self.kernel_size, self.downsample = ratio, estimate, kernel_size, downsample
         self.ridge, self.tolerance = ridge, tolerance
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of the degraded copy, the copy, t, ``(B, 1, 1, 1)``: 0 where the image is left alone)."""
+    def prepare(self, net: BoundNet, y: Tensor) -> Pair:
+        """Return the degraded copy and t."""
         # With its graph: the network keeps its restored image of y, which the primary loss may need
         restored = net.restored().detach().to(y.dtype).clamp(0, 1)
         if self.estimate == 'image':
@@ -98,9 +98,9 @@ class RedegradationLoss(nn.Module):
             active = y.new_ones(len(y), 1, 1, 1)
         else:
             copy, target, active = self._from_copy(net, y, restored)
-        return net.forward_features(copy), copy, target, active
+        return Pair(net.forward_features(copy), copy, target, active)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Pair, mask: Tensor | None) -> Tensor:
         """Return the loss between the image restored from the degraded copy and t."""
         return self.loss_weight * pair_loss(heads, prepared, mask, self.criterion)
 

@@ -1,7 +1,6 @@
 """Sums of losses, and of inner objectives, where an option file has room for one."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.types import Prepared
 from maxl_sr.utils.options import check_loss, check_objective
 
 
@@ -72,17 +72,13 @@ class SumObjective(nn.Module):
         self.objectives = nn.ModuleList(check_objective(f'objectives[{i}]', section)
                                         for i, section in enumerate(objectives))
         self.same_size = any(getattr(objective, 'same_size', False) for objective in self.objectives)
-        self._ends: list[int] = []  # of each objective's share of the prepared tensors; the same for all images
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what all objectives prepare, one after the other."""
-        parts = [objective.prepare(net, y) for objective in self.objectives]  # type: ignore[operator]
-        self._ends = list(accumulate(map(len, parts)))
-        return tuple(tensor for part in parts for tensor in part)
+    def prepare(self, net: BoundNet, y: Tensor) -> Prepared:
+        """Return what each of the objectives prepares."""
+        return tuple(objective.prepare(net, y) for objective in self.objectives)  # type: ignore[operator]
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Prepared, mask: Tensor | None) -> Tensor:
         """Return the sum of the objectives."""
-        spans = zip([0, *self._ends], self._ends)
-        losses = [objective.loss(heads, prepared[start:end], mask)  # type: ignore[operator]
-                  for objective, (start, end) in zip(self.objectives, spans)]
+        losses = [objective.loss(heads, own, mask)  # type: ignore[operator]
+                  for objective, own in zip(self.objectives, prepared)]
         return torch.stack(losses).sum()

@@ -1,5 +1,7 @@
 """Stein's unbiased risk estimate with the image's own noise: the error against the clean image, without this image."""
 
+from typing import NamedTuple
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -8,6 +10,28 @@ from maxl_sr.losses.flat_noise import WINDOW, FlatNoise
 from maxl_sr.losses.loss_util import check_window, local_mean, windows
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
+
+
+class Probed(NamedTuple):
+    """What :class:`SURELoss` prepares.
+
+    Attributes:
+        features: Features of y.
+        y: The image.
+        moved_features: Features of y + ε n̂.
+        moved: y + ε n̂.
+        compared: y as x̂ is compared with it, of the local brightness of x̂.
+        probe: n̂ without local brightness, for the product.
+        scale: ``(B, 1, 1, 1)``: 1 over the variance of the noise; 0 where the image is left alone.
+    """
+
+    features: Tensor
+    y: Tensor
+    moved_features: Tensor
+    moved: Tensor
+    compared: Tensor
+    probe: Tensor
+    scale: Tensor
 
 
 @LOSS_REGISTRY.register()
@@ -64,9 +88,9 @@ class SURELoss(nn.Module):
         self.loss_weight, self.epsilon, self.window = loss_weight, epsilon, window
         self.noise = FlatNoise(ratio, block_size, share, candidates, flatness, seed)
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return (features of y, y, features of y + ε n̂, y + ε n̂, y as it is compared with, the product's n̂, M)."""
-        smooth = self.noise.clean_copy(net, y)[1]
+    def prepare(self, net: BoundNet, y: Tensor) -> Probed:
+        """Return the image and the same with the probe."""
+        smooth = self.noise.clean_copy(net)[1]
         noisy, active = self.noise.transplant(y, smooth, smooth)
         probe = noisy - smooth
         probe = probe - probe.mean((-2, -1), keepdim=True)
@@ -75,9 +99,9 @@ class SURELoss(nn.Module):
         y, probe, compared, product = (windows(image, self.window) for image in (y, probe, compared, product))
         moved = y + self.epsilon * probe
         scale = active / product.square().mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
-        return net.forward_features(y), y, net.forward_features(moved), moved, compared, product, scale
+        return Probed(net.forward_features(y), y, net.forward_features(moved), moved, compared, product, scale)
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Probed, mask: Tensor | None) -> Tensor:
         """Return the risk in units of the variance of the noise."""
         features, y, moved_features, moved, compared, probe, scale = prepared
         restored = restore(heads, features, y)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.rates import Rates, fixed_rates
+from maxl_sr.meta.rates import fixed_rates
 from maxl_sr.meta.task import Task
+from maxl_sr.meta.types import Rates, Weights
 
 
 def inner_loop(objective: Callable[[Weights], Tensor], weights: Weights, rates: Rates,

@@ -1,15 +1,17 @@
 """A multi-task network bound to given weights and one image."""
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from maxl_sr.meta.space import realised, shifted
-from maxl_sr.meta.tiled import Tiling, Weights, tiled
+from maxl_sr.meta.tiled import Tiling, tiled
+from maxl_sr.meta.types import Weights
 
 Value = TypeVar('Value')
+Arguments = ParamSpec('Arguments')
 
 
 class _Method(nn.Module):
@@ -34,8 +36,11 @@ class BoundNet:
         weights: Replaced weights by parameter name, gains or offset of the input, see
             :func:`~maxl_sr.meta.space.adaptable_weights`; None replaces nothing.
         features: The features of `y`, where they are known already.
-        tiling: How larger images are computed, tile by tile; their features are not kept, and the image itself stands
-            for them.
+        tiling: How larger images are computed, tile by tile; their features are not kept: for an image that
+            ``tiling.splits``, the image itself stands for them.
+
+    Attributes:
+        y: The image.
 
     Raises:
         ValueError: An image that is larger than a tile has an offset.
@@ -54,7 +59,7 @@ class BoundNet:
         self._net = net
         plain, self._offset = realised(net, weights or {})
         self._weights = {f'net.{name}': weight for name, weight in plain.items()}
-        self._y = y
+        self.y = y
         self._features = features
         self._tiling = tiling
         self._outputs: tuple[Tensor, Tensor] | None = None
@@ -63,10 +68,12 @@ class BoundNet:
         if self._offset is not None and self._splits(y):
             raise ValueError(f'an offset of the input is for images of one tile, not for {tuple(y.shape[-2:])}')
 
-    def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """Return what `compute` returned for this `key`: what the objectives of an image have in common."""
+    def once(self, function: Callable[Concatenate['BoundNet', Arguments], Value], *args: Arguments.args,
+             **kwargs: Arguments.kwargs) -> Value:
+        """Return ``function(self, *args)``, computed once: what the objectives of an image have in common."""
+        key = (function, args)
         if key not in self._kept:
-            self._kept[key] = compute()
+            self._kept[key] = function(self, *args, **kwargs)
         return cast(Value, self._kept[key])
 
     def _call(self, weights: Weights, method: str, *args: Tensor) -> Any:
@@ -84,7 +91,7 @@ class BoundNet:
             returned = self._call(weights, method, features, x)
             return returned if isinstance(returned, tuple) else (returned, )
 
-        if self._tiling is None or features is not x or not self._splits(x):
+        if self._tiling is None or not self._splits(x):
             return outputs(self._weights, features, x)
         return tiled(lambda weights, part: outputs(weights, self._call(weights, 'forward_features', part), part),
                      self._weights, x, self._tiling)
@@ -93,7 +100,7 @@ class BoundNet:
         """Return the features of the image `x` ``(B, C, H, W)``."""
         if self._splits(x):
             return x
-        if x is not self._y:
+        if x is not self.y:
             return self._call(self._weights, 'forward_features', x)
         if self._features is None:
             self._features = self._call(self._weights, 'forward_features', x)
@@ -101,7 +108,7 @@ class BoundNet:
 
     def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (restored image, reconstruction of `x`), both ``(B, C, H, W)``."""
-        if x is not self._y or features is not self._features:
+        if x is not self.y or features is not self._features:
             restored, reconstruction = self._outputs_of('forward_heads', features, x)
             return restored, reconstruction
         if self._outputs is None:
@@ -119,10 +126,10 @@ class BoundNet:
 
     def restored(self, x: Tensor | None = None) -> Tensor:
         """Return the restored image ``(B, C, sH, sW)`` of the image `x` ``(B, C, H, W)``, or of `y`."""
-        if x is not None and x is not self._y:
+        if x is not None and x is not self.y:
             return self.forward_primary(self.forward_features(x), x)
         if self._outputs is not None:
             return self._outputs[0]
         if self._restored is None:
-            self._restored = self.forward_primary(self.forward_features(self._y), self._y)
+            self._restored = self.forward_primary(self.forward_features(self.y), self.y)
         return self._restored

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, no_grad
 
-from maxl_sr.meta.bound import Weights
 from maxl_sr.meta.task import Task
+from maxl_sr.meta.types import Weights
 
 
 class Guard:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from maxl_sr.meta.bound import BoundNet, Weights
+from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.samples import gradients
 from maxl_sr.meta.space import adaptable_weights
+from maxl_sr.meta.types import Weights
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 

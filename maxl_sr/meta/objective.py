@@ -1,7 +1,7 @@
 """The inner objective: the part of test-time adaptation that can be swapped."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -27,10 +27,13 @@ class Objective(Protocol):
         True
     """
 
-    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the derived inputs of the image `y` ``(B, C, H, W)`` and their features ``net.forward_features``."""
+    def prepare(self, net: BoundNet, y: Tensor) -> Any:
+        """Return the derived inputs of the image `y` ``(B, C, H, W)`` and their features ``net.forward_features``.
+
+        A tuple of tensors, best a named one; each has the images as its first dimension.
+        """
         ...
 
-    def loss(self, heads: Heads, prepared: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
+    def loss(self, heads: Heads, prepared: Any, mask: Tensor | None) -> Tensor:
         """Return the scalar objective; ``heads(features, x)`` gives (restored, reconstruction) at the weights."""
         ...

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from maxl_sr.meta.bound import Weights
 from maxl_sr.meta.space import GAIN, OFFSET, adaptable_weights
+from maxl_sr.meta.types import Rates, Weights
 
 LEARN_LR = ('tensor', 'parameter')
-Rates = list[dict[str, Tensor | float]]  # of every step, by the name of the weight
 
 
 def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:

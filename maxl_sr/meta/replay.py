@@ -1,22 +1,19 @@
 """The exact meta-gradient of an inner loop at a memory that does not grow with the number of steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.func import jvp
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.rates import Rates
 from maxl_sr.meta.samples import gradients
-from maxl_sr.meta.task import Inputs
-
-Loss = Callable[[Weights, Inputs], Tensor]
+from maxl_sr.meta.types import Rates, Weights
 
 
-def replay(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates) -> Weights:
+def replay(loss: Callable[[Weights, Any], Tensor], weights: Weights, inputs: Any, rates: Rates) -> Weights:
     """Return ``θ'_K`` of the gradient steps ``θ'_k = θ'_{k−1} − α_k ∇θ' L(θ'_{k−1}, inputs)`` from ``θ'_0 = weights``.
 
     Differentiable once, in `weights`, `inputs` and `rates`. Weights and gradients of the K steps are all that is kept.
@@ -28,7 +25,7 @@ def replay(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates) -> Weight
     Args:
         loss: L; it may depend on tensors other than its arguments, but no gradient reaches these.
         weights: θ'_0 by name.
-        inputs: What else L depends on.
+        inputs: What else L depends on: tensors or None, in dictionaries, lists and tuples.
         rates: α of every step; their number is K.
 
     Example:
@@ -39,16 +36,21 @@ def replay(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates) -> Weight
         >>> torch.autograd.grad(adapted.sum(), (w, x))
         (tensor([0.9000, 0.6000]), tensor([-0.2000, -0.4000]))
     """
+    leaves, spec = tree_flatten(inputs)
     flat = [rates_k[name] for rates_k in rates for name in weights]
-    adapted = _Replay.apply(loss, tuple(weights), len(rates), len(inputs), *weights.values(), *inputs, *flat)
+
+    def of_leaves(at: Weights, tensors: Sequence[Tensor | None]) -> Tensor:
+        return loss(at, tree_unflatten(list(tensors), spec))
+
+    adapted = _Replay.apply(of_leaves, tuple(weights), len(rates), len(leaves), *weights.values(), *leaves, *flat)
     return dict(zip(weights, adapted))
 
 
 class _Replay(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx: Any, loss: Loss, names: tuple[str, ...], steps: int, num_inputs: int,
-                *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, loss: Callable[[Weights, Sequence[Tensor | None]], Tensor], names: tuple[str, ...],
+                steps: int, num_inputs: int, *tensors: Any) -> tuple[Tensor, ...]:
         count = len(names)
         weights, inputs, rates = tensors[:count], tensors[count:count + num_inputs], tensors[count + num_inputs:]
         learning = any(ctx.needs_input_grad[4 + count + num_inputs:])

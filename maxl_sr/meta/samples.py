@@ -1,34 +1,44 @@
 """A sum over the samples of a batch: one after the other in little memory, or together in few kernels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.func import vmap
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.task import Inputs
-
-SampleLoss = Callable[[tuple[Tensor, ...], Inputs], Tensor]
+from maxl_sr.meta.types import Weights
 
 
-def sum_over_samples(loss: SampleLoss, shared: tuple[Tensor, ...], batched: Inputs) -> Tensor:
+def sum_over_samples(loss: Callable[[Any, Any], Tensor], shared: Any, batched: Any) -> Tensor:
     """Return ``Σ_i loss(shared, batched[i:i+1])``, differentiable once in all tensors.
 
     Every sample is differentiated as soon as its loss is known, so that there is only one graph at a time, whatever
     the size of the batch.
+
+    Args:
+        loss: The scalar loss of one sample.
+        shared: What is the same for all samples: tensors and numbers in dictionaries, lists and tuples.
+        batched: Tensors or None, likewise, each with the samples as its first dimension.
     """
-    return _SumOverSamples.apply(loss, len(shared), *shared, *batched)
+    shared_leaves, shared_spec = tree_flatten(shared)
+    leaves, spec = tree_flatten(batched)
+
+    def flat(of_all: Sequence[Any], of_one: Sequence[Any]) -> Tensor:
+        return loss(tree_unflatten(list(of_all), shared_spec), tree_unflatten(list(of_one), spec))
+
+    return _SumOverSamples.apply(flat, len(shared_leaves), *shared_leaves, *leaves)
 
 
 class _SumOverSamples(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx: Any, loss: SampleLoss, num_shared: int, *tensors: Tensor | None) -> Tensor:
+    def forward(ctx: Any, loss: Callable[[Sequence[Any], Sequence[Any]], Tensor], num_shared: int,
+                *tensors: Any) -> Tensor:
         needs = ctx.needs_input_grad[2:]
-        shared = tuple(tensor.detach().requires_grad_(need)  # type: ignore[union-attr]
+        shared = tuple(tensor.detach().requires_grad_(need) if isinstance(tensor, Tensor) else tensor
                        for tensor, need in zip(tensors[:num_shared], needs))
         batched = tensors[num_shared:]
         sums: list[Tensor | None] = [None for _ in shared]
@@ -58,11 +68,11 @@ class _SumOverSamples(torch.autograd.Function):
         return None, None, *(None if grad is None else outer * grad for grad in ctx.saved_tensors)
 
 
-def gradients(value: Tensor, tensors: Inputs) -> list[Tensor | None]:
+def gradients(value: Tensor, leaves: Sequence[Any]) -> list[Tensor | None]:
     """Return the gradient of the scalar `value` in each of the tensors; None where there is none."""
-    wanted = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
+    wanted = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
     grads = iter(torch.autograd.grad(value, wanted, allow_unused=True) if wanted and value.requires_grad else ())
-    return [next(grads, None) if tensor is not None and tensor.requires_grad else None for tensor in tensors]
+    return [next(grads, None) if isinstance(leaf, Tensor) and leaf.requires_grad else None for leaf in leaves]
 
 
 def one_for_each(weights: Weights, count: int) -> Weights:
@@ -70,14 +80,18 @@ def one_for_each(weights: Weights, count: int) -> Weights:
     return {name: weight.expand(count, *weight.shape).clone() for name, weight in weights.items()}
 
 
-def together(function: Callable[[Weights, Inputs], Tensor], weights: Weights, inputs: Inputs) -> Tensor:
-    """Return ``function(weights[i], inputs[i:i+1])`` of every sample i, stacked, in as many kernels as for one."""
-    present = {index: tensor for index, tensor in enumerate(inputs) if tensor is not None}
+def together(function: Callable[[Weights, Any], Tensor], weights: Weights, inputs: Any) -> Tensor:
+    """Return ``function(weights[i], inputs[i:i+1])`` of every sample i, stacked, in as many kernels as for one.
+
+    `inputs` are tensors or None in dictionaries, lists and tuples.
+    """
+    leaves, spec = tree_flatten(inputs)
+    present = [index for index, leaf in enumerate(leaves) if leaf is not None]
 
     def of_one(own: Weights, *tensors: Tensor) -> Tensor:
-        sample: list[Tensor | None] = [None for _ in inputs]
+        sample: list[Tensor | None] = [None for _ in leaves]
         for index, tensor in zip(present, tensors):
             sample[index] = tensor.unsqueeze(0)
-        return function(own, tuple(sample))
+        return function(own, tree_unflatten(sample, spec))
 
-    return vmap(of_one, randomness='same')(weights, *present.values())
+    return vmap(of_one, randomness='same')(weights, *(leaves[index] for index in present))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maxl_sr.meta.tiled import Weights
+from maxl_sr.meta.types import Weights
 
 PARAMS = ('heads', 'all', 'gains', 'input')
 HEADS = ('primary_head.', 'aux_head.')

@@ -1,13 +1,13 @@
 """The inner problem: what adapting means for given images, as functions of the adapted weights."""
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from maxl_sr.meta.bound import BoundNet, Weights
+from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.space import adaptable_weights
 from maxl_sr.meta.tiled import Tiling
-
-Inputs = tuple[Tensor | None, ...]
+from maxl_sr.meta.types import Inputs, Weights
 
 
 class Task:
@@ -28,8 +28,7 @@ class Task:
 
     Attributes:
         weights: The weights that adapt, as the network has them.
-        inputs: All else that the objective and the restored image depend on; each with the images as its first
-            dimension.
+        inputs: All else that the objective and the restored image depend on.
 
     Example:
         >>> import torch
@@ -46,23 +45,21 @@ class Task:
                  params: str = 'heads', bound: BoundNet | None = None, tiling: Tiling | None = None) -> None:
         self.weights = adaptable_weights(net, params, y)
         self._net, self._objective, self._params, self._tiling = net, objective, params, tiling
+        self.inputs = Inputs(mask, y)
+        self._shared: int | None = None
         if params == 'heads':
             frozen = BoundNet(net, y, tiling=tiling) if bound is None else bound
             features = frozen.forward_features(y)
             prepared = objective.prepare(frozen, y)
             # Features that the objective uses as they are stay one tensor: its gradient is added up once
-            self._shared = next((i for i, tensor in enumerate(prepared) if tensor is features), None)
-            self.inputs: Inputs = (mask, y, None if self._shared is not None else features, *prepared)
-        else:
-            self.inputs = (mask, y)
+            self._shared = next((i for i, leaf in enumerate(tree_leaves(prepared)) if leaf is features), None)
+            self.inputs = Inputs(mask, y, features if self._shared is None else None, prepared)
 
     def loss(self, weights: Weights, inputs: Inputs) -> Tensor:
         """Return the scalar objective at `weights`, with `inputs` in place of the task's own."""
-        mask, y, features, prepared = self._unpack(inputs)
-        net = BoundNet(self._net, y, weights, features, self._tiling)
-        if self._params != 'heads':
-            prepared = self._objective.prepare(net, y)
-        return self._objective.loss(net, prepared, mask)
+        net = BoundNet(self._net, inputs.y, weights, self._features(inputs), self._tiling)
+        prepared = inputs.prepared if self._params == 'heads' else self._objective.prepare(net, inputs.y)
+        return self._objective.loss(net, prepared, inputs.mask)
 
     def objective(self, weights: Weights) -> Tensor:
         """Return the scalar objective at `weights`."""
@@ -70,13 +67,8 @@ class Task:
 
     def restored(self, weights: Weights, inputs: Inputs | None = None) -> Tensor:
         """Return the restored images ``(B, C, H, W)`` at `weights`."""
-        _, y, features, _ = self._unpack(self.inputs if inputs is None else inputs)
-        return BoundNet(self._net, y, weights, features, self._tiling).restored()
+        inputs = self.inputs if inputs is None else inputs
+        return BoundNet(self._net, inputs.y, weights, self._features(inputs), self._tiling).restored()
 
-    def _unpack(self, inputs: Inputs) -> tuple[Tensor | None, Tensor, Tensor | None, tuple[Tensor, ...]]:
-        mask, y, *rest = inputs
-        assert y is not None
-        if self._params != 'heads':
-            return mask, y, None, ()
-        prepared = tuple(tensor for tensor in rest[1:] if tensor is not None)
-        return mask, y, rest[0] if self._shared is None else prepared[self._shared], prepared
+    def _features(self, inputs: Inputs) -> Tensor | None:
+        return inputs.features if self._shared is None else tree_leaves(inputs.prepared)[self._shared]

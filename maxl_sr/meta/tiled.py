@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Weights = dict[str, Tensor]
+from maxl_sr.meta.types import Slices, Weights
+
 Run = Callable[[Weights, Tensor], tuple[Tensor, ...]]  # at given weights, the outputs for images
-Slices = tuple[slice, slice]  # of height and width
 
 
 def scaled(part: Slices, scale: int) -> Slices:

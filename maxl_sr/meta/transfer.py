@@ -3,31 +3,34 @@
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from maxl_sr.meta.adapt import inner_loop
-from maxl_sr.meta.bound import Weights
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.objective import Objective
-from maxl_sr.meta.rates import Rates, fixed_rates
+from maxl_sr.meta.rates import fixed_rates
 from maxl_sr.meta.replay import replay
 from maxl_sr.meta.samples import one_for_each, sum_over_samples, together
-from maxl_sr.meta.task import Inputs, Task
+from maxl_sr.meta.task import Task
+from maxl_sr.meta.types import Inputs, Rates, Weights
 
 META_GRADIENTS = ('stored', 'replay', 'first_order')
 SAMPLES = ('one_by_one', 'together')
-Loss = Callable[[Weights, Inputs], Tensor]
 
 
-def adapted_weights(loss: Loss, weights: Weights, inputs: Inputs, rates: Rates, meta_gradient: str) -> Weights:
+def adapted_weights(loss: Callable[[Weights, Any], Tensor], weights: Weights, inputs: Any, rates: Rates,
+                    meta_gradient: str) -> Weights:
     """Return ``θ'_K`` of the inner loop on ``loss(weights, inputs)``, with its meta-gradient.
 
     Args:
         loss: The scalar inner loss.
         weights: θ'_0.
-        inputs: What else the loss depends on.
+        inputs: What else the loss depends on: tensors or None, in dictionaries, lists and tuples.
         rates: α of every step.
         meta_gradient: 'stored' (exact, keeps the graphs of the K steps), 'replay' (exact, keeps the K weights and
             computes each step again on the way back) or 'first_order' (the identity from θ'_0 to θ'_K).
@@ -94,47 +97,57 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
     if len(rates) != steps:
         raise ValueError(f'there are rates of {len(rates)} steps, but steps is {steps}')
     # Weights that do not adapt, for a network whose heads read them: they get their gradient, too
-    fixed = {name: weight for name, weight in net.named_parameters() if name not in task.weights}
-    count = len(task.inputs)
+    fixed: Weights = {name: weight for name, weight in net.named_parameters() if name not in task.weights}
+    outer = _Outer(task, fixed, rates, pixel_loss, loss_weight, meta_gradient, unadapted_weight)
+    return outer.together(x) if samples == 'together' else outer.one_by_one(x)
 
-    def split(inputs: Inputs) -> tuple[Inputs, Weights]:
-        return inputs[:count], {name: weight for name, weight in zip(fixed, inputs[count:]) if weight is not None}
 
-    if samples == 'together':
-        def of_all(weights: Weights, inputs: Inputs) -> Tensor:
-            batch, rest = split(inputs)
-            return together(lambda own, sample: loss_weight * task.loss(rest | own, sample), weights, batch).sum()
+@dataclass(frozen=True)
+class _Outer:
+    """The outer loss; its methods are the two ways through a batch. What they share is in :func:`transfer_loss`."""
 
-        start = one_for_each(task.weights, len(y))
+    task: Task
+    fixed: Weights
+    rates: Rates
+    pixel_loss: Callable[[Tensor, Tensor], Tensor]
+    loss_weight: float
+    meta_gradient: str
+    unadapted_weight: float
+
+    def _inner(self, weights: Weights, state: tuple[Inputs, Weights]) -> Tensor:
+        inputs, fixed = state
+        return self.loss_weight * self.task.loss(fixed | weights, inputs)
+
+    def one_by_one(self, x: Tensor) -> Tensor:
+        """Return the loss with the graph of one sample at a time."""
+
+        def of_one(shared: tuple[Weights, Weights, Rates], sample: tuple[Inputs, Tensor]) -> Tensor:
+            (weights, fixed, rates), (inputs, clean) = shared, sample
+            with DirectDoubleBackward() if self.meta_gradient == 'stored' else nullcontext():
+                adapted = adapted_weights(self._inner, weights, (inputs, fixed), rates, self.meta_gradient)
+            loss = self.pixel_loss(self.task.restored(fixed | adapted, inputs), clean)
+            if self.unadapted_weight:
+                unadapted = self.pixel_loss(self.task.restored(fixed | weights, inputs), clean)
+                loss = loss + self.unadapted_weight * unadapted
+            return loss
+
+        return sum_over_samples(of_one, (self.task.weights, self.fixed, self.rates), (self.task.inputs, x))
+
+    def together(self, x: Tensor) -> Tensor:
+        """Return the loss with the graph of all samples, in as many kernels as for one."""
+        start = one_for_each(self.task.weights, len(x))
+
+        def of_all(weights: Weights, state: tuple[Inputs, Weights]) -> Tensor:
+            inputs, fixed = state
+            return together(lambda own, sample: self._inner(own, (sample, fixed)), weights, inputs).sum()
 
         def outer(weights: Weights) -> Tensor:
-            restored = together(task.restored, weights, task.inputs)
-            return torch.stack([pixel_loss(own, clean) for own, clean in zip(restored, x.split(1))]).sum()
+            restored = together(self.task.restored, weights, self.task.inputs)
+            return torch.stack([self.pixel_loss(own, clean) for own, clean in zip(restored, x.split(1))]).sum()
 
-        loss = outer(adapted_weights(of_all, start, (*task.inputs, *fixed.values()), rates, meta_gradient))
-        return loss + unadapted_weight * outer(start) if unadapted_weight else loss
-
-    def inner(weights: Weights, inputs: Inputs) -> Tensor:
-        sample, rest = split(inputs)
-        return loss_weight * task.loss(rest | weights, sample)
-
-    def of_one(shared: tuple[Tensor, ...], sample: Inputs) -> Tensor:
-        own = iter(shared)
-        weights = {name: next(own) for name in task.weights}
-        rest = {name: next(own) for name in fixed}
-        of_steps: Rates = [{name: next(own) if isinstance(rate, Tensor) else rate for name, rate in of_step.items()}
-                           for of_step in rates]
-        *inputs, clean = sample
-        assert clean is not None
-        with DirectDoubleBackward() if meta_gradient == 'stored' else nullcontext():
-            adapted = adapted_weights(inner, weights, (*inputs, *rest.values()), of_steps, meta_gradient)
-        loss = pixel_loss(task.restored(rest | adapted, tuple(inputs)), clean)
-        if unadapted_weight:
-            loss = loss + unadapted_weight * pixel_loss(task.restored(rest | weights, tuple(inputs)), clean)
-        return loss
-
-    learned = [rate for of_step in rates for rate in of_step.values() if isinstance(rate, Tensor)]
-    return sum_over_samples(of_one, (*task.weights.values(), *fixed.values(), *learned), (*task.inputs, x))
+        state = (self.task.inputs, self.fixed)
+        loss = outer(adapted_weights(of_all, start, state, self.rates, self.meta_gradient))
+        return loss + self.unadapted_weight * outer(start) if self.unadapted_weight else loss
 
 
 def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor | None, *, steps: int,
@@ -162,8 +175,8 @@ def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor |
 
     with torch.no_grad():
         task = Task(net, objective, y, mask, params)
-    inputs = tuple(tensor if tensor is None else tensor.detach().requires_grad_(tensor.is_floating_point())
-                   for tensor in task.inputs)
+    inputs = tree_map(lambda tensor: tensor if tensor is None
+                      else tensor.detach().requires_grad_(tensor.is_floating_point()), task.inputs)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), DirectDoubleBackward():
         loss = task.loss(task.weights, inputs)
         graph = torch.autograd.grad(loss, list(task.weights.values()), create_graph=True, allow_unused=True)

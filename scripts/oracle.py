@@ -1,0 +1,126 @@
+"""What adapting could gain at most: the yardstick of the gain that an option file's adaptation has.
+
+For every image of the test sets the network is adapted with the ground truth of the left half as supervision, and
+scored on the right half. No self-supervised objective knows more about an image, so its gain is to be read as a share
+of this one. The ground truth has the channel means of the noisy image, in training and score (``--raw``: as it is).
+
+``python scripts/oracle.py -opt options/denoise/test_fast.yml --weights weights/fast.pth``
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import maxl_sr  # noqa: F401  isort: skip
+from basicsr.data import build_dataset
+from basicsr.metrics import calculate_psnr
+
+from maxl_sr import Restorer
+from maxl_sr.errors import UserError
+from maxl_sr.meta import BoundNet, Task, adapt
+from maxl_sr.metrics.matched_metric import matched
+from maxl_sr.preflight import check_network, read_option_file
+from maxl_sr.utils.packaged import find_option_file, find_weights
+
+
+class Supervised(nn.Module):
+    """Inner objective with ground truth: ``mean |x̂ − x|`` over the left half of the image.
+
+    Args:
+        truth: x, ``(1, C, sH, sW)``.
+    """
+
+    def __init__(self, truth: Tensor) -> None:
+        super().__init__()
+        self.truth = truth
+
+    def prepare(self, net: BoundNet, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of y, and y."""
+        return net.forward_features(y), y
+
+    def loss(self, heads: Any, prepared: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """Return the loss of the left half."""
+        half = self.truth.shape[-1] // 2
+        restored = heads.forward_primary(*prepared)
+        return (restored - self.truth)[..., :half].abs().mean()
+
+
+def eight_bit(image: Tensor) -> np.ndarray:
+    """Return ``(1, C, H, W)`` in [0, 1] as ``(H, W, C)`` of 8 bits."""
+    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def score(restored: np.ndarray, truth: np.ndarray, noisy: np.ndarray | None) -> float:
+    """Return the PSNR in dB of the right half, the truth in the light of the noisy image where it is given."""
+    half = truth.shape[1] // 2
+    target = truth[:, half:] if noisy is None else matched(truth[:, half:], noisy[:, half:])
+    return float(calculate_psnr(restored[:, half:], target, crop_border=0))
+
+
+def rows(args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the table."""
+    opt = read_option_file(find_option_file(args.opt))
+    scale = opt.get('scale', 1)
+    weights = find_weights(args.weights or opt['path']['pretrain_network_g'])
+    opt['path']['pretrain_network_g'] = weights
+    net = check_network(opt, 'network_g', load=True).eval().requires_grad_(False)
+    restorer = Restorer.from_options(args.opt, weights)
+    yield f'| Data (images) | un-adapted | oracle: {args.params}, Adam {args.lr:g}, K = {args.steps} | ours | share |'
+    yield '|---|---|---|---|---|'
+    for key, section in opt['datasets'].items():
+        section = {**section, 'phase': 'test', 'scale': scale}
+        if args.center_crop:
+            section['center_crop'] = args.center_crop
+        dataset = build_dataset(section)
+        found = []
+        for index in range(0, len(dataset), args.every):
+            item = dataset[index]
+            y, x = item['lq'][None], item['gt'][None]
+            noisy, truth = eight_bit(y), eight_bit(x)
+            light = noisy if scale == 1 and not args.raw else None
+            target = x if light is None else x + (y - x).mean((-2, -1), keepdim=True)
+            task = Task(net, Supervised(target), y, None, args.params)
+            with torch.no_grad():
+                before = score(eight_bit(net(y)), truth, light)
+            *_, (at, _) = adapt(task, args.steps, args.lr, 'adam')
+            with torch.no_grad():
+                oracle = score(eight_bit(task.restored(at)), truth, light)
+            ours = score(np.asarray(restorer.run(noisy, guard=not args.no_guard).image), truth, light)
+            found.append((before, oracle - before, ours - before))
+        before, oracle_gain, our_gain = np.array(found).T
+        gains = [f'{gain.mean():+.2f} ({gain.min():+.2f} … {gain.max():+.2f})' for gain in (oracle_gain, our_gain)]
+        share = f'{our_gain.mean() / oracle_gain.mean():.0%}' if oracle_gain.mean() > 0 else ''
+        name = section.get('name', key)
+        yield f'| {name} ({len(found)}) | {before.mean():.2f} | {" | ".join(gains)} | {share} |'
+
+
+def main() -> int:
+    """Print the table; return the exit code: 2 for a mistake."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', required=True, help="a test's option file")
+    parser.add_argument('--weights', help='checkpoint of the network (default: that of the option file)')
+    parser.add_argument('--steps', type=int, default=10, help='steps of the oracle (default: %(default)s)')
+    parser.add_argument('--lr', type=float, default=1e-4, help="its rate, in Adam's unit (default: %(default)s)")
+    parser.add_argument('--params', choices=('heads', 'all', 'gains'), default='heads',
+                        help='what the oracle adapts (default: %(default)s)')
+    parser.add_argument('--center-crop', type=int, metavar='PIXELS', help='look at the central pixels of each image')
+    parser.add_argument('--every', type=int, default=1, metavar='N', help='look at every N-th image')
+    parser.add_argument('--no-guard', action='store_true', help='take all steps in our adaptation')
+    parser.add_argument('--raw', action='store_true', help='take the ground truth as it is, not matched in light')
+    args = parser.parse_args()
+    try:
+        for line in rows(args):
+            print(line, flush=True)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
