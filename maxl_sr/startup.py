@@ -37,11 +37,13 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
-        return
-    print('\ninterrupted', file=sys.stderr)
-    raise SystemExit(INTERRUPTED)
+    if issubclass(kind, KeyboardInterrupt):
+        print('\ninterrupted', file=sys.stderr)
+        raise SystemExit(INTERRUPTED)
+    if issubclass(kind, MemoryError):
+        print('error: there is not enough memory, not even to load the libraries', file=sys.stderr)
+        raise SystemExit(2)
+    sys.__excepthook__(kind, error, traceback)
 
 
 class Start:
