@@ -23,12 +23,25 @@ def pairs(make_pairs):
     return make_pairs()
 
 
+@pytest.fixture(scope='module')
+def once(tmp_path_factory):
+    """Folder of what one training of six iterations has written, once it was done."""
+    return tmp_path_factory.mktemp('once') / 'experiments'
+
+
 @pytest.fixture
-def trained(run, pairs, tmp_path):
-    """Options of a test of freshly trained networks; what the training wrote is out of the way."""
-    assert run('train', edited(train_options('MAXLModel', pairs), train__total_iter=2)) == 0
-    models = (tmp_path / 'experiments').rename(tmp_path / 'trained') / 'tiny/models'
-    return test_options(pairs, models)
+def experiments(run, pairs, tmp_path, once):
+    """Folder ``experiments`` with a training of which six iterations are done."""
+    if not once.exists():
+        assert run('train', train_options('MAXLModel', pairs)) == 0
+        (tmp_path / 'experiments').rename(once)
+    return Path(shutil.copytree(once, tmp_path / 'experiments'))
+
+
+@pytest.fixture
+def trained(pairs, experiments, tmp_path):
+    """Options of a test of trained networks; what the training wrote is out of the way."""
+    return test_options(pairs, experiments.rename(tmp_path / 'trained') / 'tiny/models')
 
 
 def figures(tmp_path):
@@ -155,12 +168,9 @@ def test_the_choice_of_the_key():
 
 
 @pytest.fixture
-def begun(run, pairs, tmp_path):
+def begun(pairs, experiments):
     """Options of a training, of which six iterations are done."""
-    opt = train_options('MAXLModel', pairs)
-    assert run('train', opt) == 0
-    opt['train']['total_iter'] = 8
-    return opt
+    return edited(train_options('MAXLModel', pairs), train__total_iter=8)
 
 
 STATES = 'experiments/tiny/training_states'
