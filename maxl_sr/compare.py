@@ -12,7 +12,7 @@ import numpy as np
 from basicsr.metrics import calculate_psnr, calculate_ssim
 
 from maxl_sr.errors import UserError
-from maxl_sr.photo import photos
+from maxl_sr.folders import find
 
 HEADER = '| Data (images) | Test | noisy | before | after | gain (worst … best) | seconds |\n' + 7 * '|---' + '|'
 
@@ -76,7 +76,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f'there is no folder {folder}')
     found: dict[str, Path] = {}
-    for path in photos(folder):
+    for path in find(folder).files:
         name = path.relative_to(folder).with_suffix('').as_posix()
         if found.setdefault(name, path) is not path:
             raise UserError(f'{path} and {found[name]} have one name')
