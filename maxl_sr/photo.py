@@ -15,7 +15,7 @@ from maxl_sr.formats.endings import JPEG, check_suffix
 from maxl_sr.formats.jpeg import JpegExtras
 from maxl_sr.formats.load import load, reason_of
 from maxl_sr.formats.png import PngExtras
-from maxl_sr.utils.files import check_file, replacing
+from maxl_sr.utils.files import check_file, check_name, replacing
 
 INTERPRETATIONS = {'b-w': 1, 'grey16': 1, 'srgb': 3, 'rgb16': 3, 'rgb': 3}  # with their channels, besides alpha
 QUALITY = 95  # of JPEG, WebP, AVIF and HEIC
@@ -26,13 +26,6 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 OWN = {'width', 'height', 'bands', 'format', 'coding', 'interpretation', 'xoffset', 'yoffset', 'xres', 'yres',
        'filename', 'vips-loader', 'n-pages', 'bits-per-sample', 'palette', 'heif-primary', 'heif-compression',
        'heif-bitdepth'}
-
-
-def _check_name(path: str | Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeError as error:
-        raise UserError(f'{ascii(str(path))}: the name is not UTF-8; rename it') from error
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class Photo:
                 (CMYK, several pages, floating point).
         """
         check_file(path)
-        _check_name(path)
+        check_name(path)
         try:
             source, extras, chunks, notes = load(Path(path))
         except OSError as error:
@@ -149,6 +142,10 @@ class Photo:
                 image = image.icc_transform('srgb', embedded=True)
         return image.colourspace('srgb').cast('uchar').autorot()
 
+    def shown_array(self) -> np.ndarray:
+        """Return this image as a screen shows it, ``(H, W, 3)`` of uint8."""
+        return self.shown(self.pixels).extract_band(0, n=3).numpy()
+
     def shown_values(self, values: np.ndarray) -> pyvips.Image:
         """Return values ``(H, W)`` in [0, 1], one a pixel of this image or a part of it, as grey, turned upright."""
         image = pyvips.Image.new_from_array((values * 255).round().astype(np.uint8)).copy()
@@ -166,7 +163,7 @@ class Photo:
         Raises:
             UserError: The ending is of another format, or the format has no alpha, not so many bits or other colours.
         """
-        _check_name(path)
+        check_name(path)
         check_suffix(path)
         suffix = path.suffix.lower()
         deep = self.pixels.dtype == np.uint16

@@ -85,6 +85,7 @@ def write_heic(image: pyvips.Image, path: Path, quality: int) -> None:
     mode = {1: 'L', 3: 'RGB', 4: 'RGBA'}[image.bands] + (';16' if image.format == 'ushort' else '')
     kept = {key: bytes(image.get(name)) for key, name in FIELDS.items() if image.get_typeof(name)}
     heif = _heif()
+    heif.misc.set_orientation(kept)  # to 1, in EXIF and XMP: it would be turned once more
     try:
         heif.from_bytes('I;16' if mode == 'L;16' else mode, (image.width, image.height),
                         image.write_to_memory()).save(path, quality=quality, **kept)

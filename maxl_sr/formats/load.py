@@ -1,5 +1,6 @@
 """Read an image with all that its file holds: by libvips, HEIC by pillow-heif."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from maxl_sr.formats.png import PngExtras
 
 # The loaders of the formats that are read, whatever a file is called
 LOADERS = ('jpegload', 'uhdrload', 'pngload', 'tiffload', 'webpload', 'heifload', 'heicload')
+logging.getLogger('pyvips').setLevel(logging.ERROR)  # its warnings are among what is told of a file
 
 
 def reason_of(error: Exception) -> str:

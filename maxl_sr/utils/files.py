@@ -21,6 +21,18 @@ def shown(path: str | Path) -> str:
     return str(path).encode('utf-8', 'backslashreplace').decode()
 
 
+def check_name(path: str | Path, what: str = '') -> None:
+    """Refuse a name that is not UTF-8, which libraries and tables do not take.
+
+    Raises:
+        UserError: The message shows it with escapes.
+    """
+    try:
+        str(path).encode()
+    except UnicodeError as error:
+        raise UserError(f'{what}{ascii(str(path))}: the name is not UTF-8; rename it') from error
+
+
 def check_file(path: str | Path) -> None:
     """Refuse what is no regular file: reading from a pipe or a device may never end.
 
