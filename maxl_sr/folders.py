@@ -66,7 +66,7 @@ def find(path: Path) -> Found:
                 if file.is_file():
                     found.files.append(file)
                 else:
-                    found.skipped['broken link' if file.is_symlink() else 'special file'] += 1
+                    found.skipped['special file' if os.path.exists(file) else 'broken link'] += 1
             elif is_image(file):
                 found.skipped[suffix] += 1
     found.files.sort()

@@ -108,6 +108,7 @@ class Photo:
         if suffix in (*heif.HEIC, '.avif'):  # readers of HEIF do not look at the EXIF orientation
             image = image.autorot()
         pyvips.vips_lib.vips_error_clear()
+        partial = path
         try:
             with replacing(path) as partial:
                 if suffix in heif.HEIC:
@@ -115,7 +116,8 @@ class Photo:
                 else:
                     self._save(image, partial, suffix)
         except (pyvips.Error, OSError, ValueError) as error:
-            raise UserError(f'cannot write {path}: {reason_of(error)}') from error
+            told = reason_of(error).replace(f'{partial}: ', '')
+            raise UserError(f'cannot write {path}: {told}') from error
 
     def _save(self, image: pyvips.Image, path: Path, suffix: str) -> None:
         options = SAVE_OPTIONS.get(suffix, {})

@@ -19,7 +19,8 @@ logging.getLogger('pyvips').setLevel(logging.ERROR)  # its warnings are among wh
 def reason_of(error: Exception) -> str:
     """Return what libvips or another library says in one line, every part of it once."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return '; '.join(dict.fromkeys(lines))
+    told = [line for line in lines if not line.startswith(('unable to call Vips', 'unable to write to memory'))]
+    return '; '.join(dict.fromkeys(told or lines))
 
 
 def _decode(read: Any, given: Any, **options: Any) -> pyvips.Image:

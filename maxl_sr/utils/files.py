@@ -122,5 +122,5 @@ def check_folder(path: Path, what: str = '') -> None:
         if nearest == path and path.is_file():
             raise UserError(f'{what}{shown(path)} is a file; name a folder')
         raise UserError(f'{what}{shown(path)}: {shown(nearest)} is no folder')
-    if not os.access(nearest, os.W_OK | os.X_OK):
+    if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f'{what}{shown(path)}: the folder {shown(nearest)} cannot be written to')
