@@ -68,7 +68,8 @@ def _opened_tensor(image: torch.Tensor) -> tuple[np.ndarray, Back]:
     if planes.ndim == 4 and shape[0] == 1:
         planes = planes[0]
     if planes.ndim not in (2, 3) or planes.ndim == 3 and planes.shape[0] not in (1, 3):
-        raise UserError(f'a tensor must be of shape (C, H, W), (1, C, H, W) or (H, W) with 1 or 3 channels, not {shape}')
+        raise UserError('a tensor must be of shape (C, H, W), (1, C, H, W) or (H, W) with 1 or 3 channels, '
+                        f'not {shape}')
     if kind == torch.bfloat16:  # which NumPy does not know
         planes = planes.float()
     pixels = planes.numpy() if planes.ndim == 2 else planes.permute(1, 2, 0).numpy()

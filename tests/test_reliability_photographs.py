@@ -7,8 +7,8 @@ import resource
 import shutil
 import signal
 import socket
-import subprocess
 import struct
+import subprocess
 import sys
 import tempfile
 import termios
@@ -117,8 +117,8 @@ def test_compare_reads_names_that_are_not_utf8(call, folder):
     assert code == 2 and told.err.isprintable() is False and 'caf' in told.err
 
 
-@pytest.mark.parametrize('name', ['照片一.png', 'naïve.jpg', 'a b\tc.png', "quote'\".png", '-dash.png', 'x' * 250 + '.png',
-                                  '📷.webp', '%2e.png', 'a\nb.png', '=1+1.png', 'ｆｕｌｌ．png'.replace('．', '.')])
+@pytest.mark.parametrize('name', ['照片一.png', 'naïve.jpg', 'a b\tc.png', "quote'\".png", '-dash.png',
+                                  'x' * 250 + '.png', '📷.webp', '%2e.png', 'a\nb.png', '=1+1.png', 'ｆｕｌｌ．png'.replace('．', '.')])
 def test_strange_names_are_kept(call, folder, name):
     shutil.rmtree(folder / 'in')
     photograph(folder / 'in' / name)
@@ -355,8 +355,8 @@ def test_a_terminal_has_a_bar_and_the_closing_line(folder):
     pty = pytest.importorskip('pty')
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 120, 0, 0))
-    process = subprocess.Popen([sys.executable, '-m', 'maxl_sr', 'denoise', 'in', '-o', 'out', '--steps', '0', '--device',
-                                'cpu'], stderr=child, stdout=child)
+    process = subprocess.Popen([sys.executable, '-m', 'maxl_sr', 'denoise', 'in', '-o', 'out', '--steps', '0',
+                                '--device', 'cpu'], stderr=child, stdout=child)
     os.close(child)
     told = b''
     while True:
@@ -422,7 +422,8 @@ def test_a_full_disk_leaves_nothing_half(call, folder):
 
 
 @pytest.mark.parametrize('arguments', [('denoise', 'in', '-o', 'out'), ('compare', '--gt', 'in', 'in'),
-                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'lost.yml'), ('web', '--port', '7931'),
+                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'lost.yml'),
+                                       ('web', '--port', '7931'),
                                        ('prepare', 'div2k', 'in', '-o', 'made')])
 @pytest.mark.parametrize('seconds', [0.3, 1.2])
 def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds):
@@ -435,9 +436,11 @@ def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds)
 
 
 @pytest.mark.parametrize('given, name, expected', [
-    (['python', '-m', 'maxl_sr', 'denoise'], '-m', True), (['python', '-W', 'ignore', '-m', 'maxl_sr.train'], '-m', True),
+    (['python', '-m', 'maxl_sr', 'denoise'], '-m', True),
+    (['python', '-W', 'ignore', '-m', 'maxl_sr.train'], '-m', True),
     (['python', '/usr/bin/maxl-sr', 'web'], '/usr/bin/maxl-sr', True), (['python', '-m', 'pytest'], '-m', False),
-    (['python', 'mine.py', '-m', 'maxl_srx'], 'mine.py', False), (['python'], '', False), (['python', '-m'], '-', False)])
+    (['python', 'mine.py', '-m', 'maxl_srx'], 'mine.py', False), (['python'], '', False),
+    (['python', '-m'], '-', False)])
 def test_ctrl_c_belongs_to_a_program_that_imports_the_package(monkeypatch, given, name, expected):
     monkeypatch.setattr(sys, 'orig_argv', given)
     monkeypatch.setattr(sys, 'argv', [name])

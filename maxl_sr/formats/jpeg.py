@@ -11,7 +11,8 @@ EXTENSION = b'http://ns.adobe.com/xmp/extension/\0'
 SOI, EOI, SOS, COM, APP0 = 0xd8, 0xd9, 0xda, 0xfe, 0xe0
 # Segments that libvips carries over, or that are about the coding alone, by their first bytes
 KNOWN = {0: (b'JFIF\0', b'JFXX\0'), 1: (b'Exif\0', b'http://ns.adobe.com/xap/1.0/\0', EXTENSION),
-         2: (b'ICC_PROFILE\0', b'MPF\0', b'urn:iso:std:iso:ts:21496:-1\0'), 13: (b'Photoshop 3.0\0', ), 14: (b'Adobe', )}
+         2: (b'ICC_PROFILE\0', b'MPF\0', b'urn:iso:std:iso:ts:21496:-1\0'), 13: (b'Photoshop 3.0\0', ),
+         14: (b'Adobe', )}
 _MARKER = re.compile(rb'\xff+([^\x00\xff\xd0-\xd7])', re.DOTALL)  # in coded data
 
 

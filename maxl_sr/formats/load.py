@@ -30,7 +30,8 @@ def _decode(read: Any, given: Any, **options: Any) -> pyvips.Image:
 
 def _mended(path: Path, error: pyvips.Error) -> tuple[pyvips.Image, bytes, list[str]]:
     """Return a JPEG file of which its decoder warns without need, as it is without what that warns of."""
-    data, reason, notes = path.read_bytes(), str(error), []
+    data, reason = path.read_bytes(), str(error)
+    notes: list[str] = []
     for _ in range(jpeg.FIXES):
         last = error
         for changed, told in jpeg.mended(data, reason):
@@ -98,8 +99,9 @@ def _left_out(extras: JpegExtras, has_gain_map: bool) -> list[str]:
     further = extras.pictures - 1 - has_gain_map
     notes = []
     if further > 0:
-        notes.append(f"{further} further picture{'s' * (further > 1)} of the file (MPO) {'are' if further > 1 else 'is'}"
-                     ' left out')
+        number = f'{further} further pictures of the file (MPO) are' if further > 1 else (
+            '1 further picture of the file (MPO) is')
+        notes.append(f'{number} left out')
     if extras.behind:
         notes.append(f'{extras.behind} bytes behind the picture are left out (of a motion photo, for one)')
     if extras.segments:

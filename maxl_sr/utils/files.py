@@ -1,6 +1,5 @@
 """Files that are there whole or not at all."""
 
-import fcntl
 import os
 import re
 import stat
@@ -10,6 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maxl_sr.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # of Unix alone; without it nothing that a killed run left is removed
+    fcntl = None  # type: ignore[assignment]
 
 _PARTIAL = re.compile(r'\.[0-9a-f]{32}\.partial(\.\w+)?')
 _KINDS = ((stat.S_ISFIFO, 'a named pipe'), (stat.S_ISSOCK, 'a socket'), (stat.S_ISCHR, 'a device'),
@@ -50,8 +54,10 @@ def check_file(path: str | Path) -> None:
             raise UserError(f'{shown(path)} is {name}, not a file')
 
 
-def _locked(path: Path) -> int | None:
+def locked(path: Path) -> int | None:
     """Return an open file with a lock on it that nobody else has; None where another process has it."""
+    if fcntl is None:
+        return None
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
@@ -75,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
     handle: int | None = None
     try:
         new.touch(exist_ok=False)
-        handle = _locked(new)
+        handle = locked(new)
         os.rename(new, partial)  # a lock goes along
         yield partial
         os.replace(partial, path)
@@ -96,7 +102,7 @@ def remove_partial_files(folders: Iterable[Path]) -> int:
         except OSError:  # it is not there yet
             continue
         for name in names:
-            handle = _locked(folder / name)
+            handle = locked(folder / name)
             if handle is not None:
                 with suppress(OSError):
                     os.unlink(folder / name)
