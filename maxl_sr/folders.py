@@ -13,8 +13,8 @@ from maxl_sr.utils.files import check_file
 
 # Images, whether or not the machine knows their endings
 OTHERS = ('.avif', '.bmp', '.gif', '.heic', '.heif', '.jfif', '.jpe', '.jp2', '.j2k', '.jxl', '.jxr', '.psd', '.tga',
-          '.exr', '.hdr', '.ppm', '.pgm', '.pnm', '.svg', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.rw2', '.raf',
-          '.mpo')
+          '.exr', '.hdr', '.ppm', '.pgm', '.pnm', '.svg', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.rw2',
+          '.raf', '.mpo')
 
 
 def is_image(path: Path) -> bool:

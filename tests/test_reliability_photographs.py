@@ -118,7 +118,7 @@ def test_compare_reads_names_that_are_not_utf8(call, folder):
 
 
 @pytest.mark.parametrize('name', ['照片一.png', 'naïve.jpg', 'a b\tc.png', "quote'\".png", '-dash.png',
-                                  'x' * 250 + '.png', '📷.webp', '%2e.png', 'a\nb.png', '=1+1.png', 'ｆｕｌｌ．png'.replace('．', '.')])
+                                  'x' * 250 + '.png', '📷.webp', '%2e.png', 'a\nb.png', '=1+1.png', 'ｆｕｌｌ.png'])
 def test_strange_names_are_kept(call, folder, name):
     shutil.rmtree(folder / 'in')
     photograph(folder / 'in' / name)
