@@ -75,7 +75,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a hidden file beside `path`, with its ending, that takes its place if no error comes.
 
     While it is written it is locked, so that :func:`remove_partial_files` can tell it from one of a killed run.
+
+    Raises:
+        UserError: What is there is a pipe or a device.
     """
+    if os.path.exists(path) and not os.path.isdir(path):
+        check_file(path)
     name = uuid.uuid4().hex
     partial, new = (path.with_name(f'.{name}.{kind}{path.suffix}') for kind in ('partial', 'new'))
     handle: int | None = None
