@@ -13,7 +13,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.formats import heif, jpeg, png
 from maxl_sr.formats.endings import JPEG, check_suffix
 from maxl_sr.formats.jpeg import JpegExtras
-from maxl_sr.formats.load import load, reason_of
+from maxl_sr.formats.load import fields, load, reason_of
 from maxl_sr.formats.png import PngExtras
 from maxl_sr.utils.files import check_file, check_name, replacing
 
@@ -124,7 +124,7 @@ class Photo:
         if suffix == '.avif':
             options = {**options, 'bitdepth': 8 if self.pixels.dtype == np.uint8 else self._bits}
         if suffix == '.png' and self._png.text:  # which holds the very same texts
-            for name in image.get_fields():
+            for name, _, _ in list(fields(image)):
                 if name == 'xmp-data' or name.startswith('png-comment-'):
                     image.remove(name)
         image.write_to_file(str(path), **options)
@@ -191,7 +191,7 @@ class Photo:
     def _with_metadata(self, pixels: np.ndarray) -> pyvips.Image:
         image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
         image = image.copy(interpretation=self._source.interpretation, xres=self._source.xres, yres=self._source.yres)
-        for name in self._source.get_fields():
+        for name, kind, value in fields(self._source):
             if name not in OWN:
-                image.set_type(self._source.get_typeof(name), name, self._source.get(name))
+                image.set_type(kind, name, value)
         return image

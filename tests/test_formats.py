@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -108,6 +109,25 @@ def test_texts_are_kept(tmp_path, text, compressed):
     assert [part for part in chunks_of(before) if part[0].endswith((b'Xt', b'XT'))] == [
         part for part in chunks_of(data) if part[0][1:] in (b'EXt', b'TXt')]
     assert photo.losses(tmp_path / 'a.webp') == ['.webp cannot hold its texts, which is left out']
+
+
+@pytest.mark.parametrize('name, text', [(b'Title', b'caf\xe9'), (b'T\xeftle', b'x'), (b'Title', b'\xff\xfe\x00x')])
+def test_texts_that_are_not_utf8_are_kept(tmp_path, name, text):
+    """Texts of the kind tEXt are Latin-1."""
+    before = with_chunks(encoded('PNG'), png.chunk(b'tEXt', name + b'\0' + text))
+    photo, data = through(tmp_path, 'a.png', before)
+    assert (b'tEXt', name + b'\0' + text) in chunks_of(data)
+    photo.write(photo.pixels, tmp_path / 'a.jpg')
+
+
+@pytest.mark.parametrize('kind, suffix', [('JPEG', 'jpg'), ('PNG', 'png'), ('WEBP', 'webp')])
+def test_exif_that_is_not_utf8_is_kept(tmp_path, kind, suffix):
+    block = exif()
+    block[0x010F] = 'XXXX'
+    data = encoded(kind, exif=block.tobytes().replace(b'XXXX', b'caf\xe9'))
+    if kind == 'PNG' and b'caf\xe9' not in data:
+        pytest.skip('compressed')
+    assert b'caf\xe9' in through(tmp_path, f'a.{suffix}', data)[1]
 
 
 def test_xmp_of_a_png_is_there_once(tmp_path):
@@ -331,6 +351,22 @@ def test_heif_in_colours_that_would_be_lost_is_refused(tmp_path, suffix, values)
     (tmp_path / f'a.{suffix}').write_bytes(data[:at] + struct.pack('>HH', *values) + data[at + 4:])
     with pytest.raises(UserError, match=f'primaries {values[0]}, transfer {values[1]} .*would be lost'):
         Photo.read(tmp_path / f'a.{suffix}')
+
+
+@pytest.mark.parametrize('kind', [b'\xff\xfeif', b'E\xe9if', b'abcd'])
+def test_what_an_avif_holds_besides_may_have_any_name(tmp_path, kind):
+    data = encoded('AVIF', exif=exif())
+    at = data.index(b'Exif', data.index(b'infe'))
+    photo, _ = through(tmp_path, 'a.avif', data[:at] + kind + data[at + 4:])
+    assert photo.pixels.shape == (40, 60, 3)
+
+
+def test_more_pixels_than_fit_into_memory_are_refused(tmp_path):
+    data = encoded('PNG')
+    header = struct.pack('>II', 200000, 9000000) + data[24:29]
+    (tmp_path / 'a.png').write_bytes(data[:16] + header + struct.pack('>I', zlib.crc32(b'IHDR' + header)) + data[33:])
+    with pytest.raises(UserError, match='cannot read the image .*a.png|200000×9000000 pixels are more than fit'):
+        Photo.read(tmp_path / 'a.png')
 
 
 def test_a_sequence_of_avif_is_refused(tmp_path):

@@ -1,19 +1,25 @@
 """Read an image with all that its file holds: by libvips, HEIC by pillow-heif."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyvips
+import torch
 
 from maxl_sr.errors import UserError
 from maxl_sr.formats import heif, jpeg, png
 from maxl_sr.formats.jpeg import JpegExtras
 from maxl_sr.formats.png import PngExtras
+from maxl_sr.utils.machine import free_memory
 
 # The loaders of the formats that are read, whatever a file is called
 LOADERS = ('jpegload', 'uhdrload', 'pngload', 'tiffload', 'webpload', 'heifload', 'heicload')
-logging.getLogger('pyvips').setLevel(logging.ERROR)  # its warnings are among what is told of a file
+# What libvips warns of is among what is told of a file. Taken here, for GLib would write it out itself
+logging.getLogger('pyvips').addHandler(logging.NullHandler())
+logging.getLogger('pyvips').propagate = False
 
 
 def reason_of(error: Exception) -> str:
@@ -21,6 +27,22 @@ def reason_of(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(('unable to call Vips', 'unable to write to memory'))]
     return '; '.join(dict.fromkeys(told or lines))
+
+
+def fields(image: pyvips.Image) -> Iterator[tuple[str, int, Any]]:
+    """Yield names, types and values of what an image holds, but for what is not UTF-8, which pyvips does not take."""
+    library, ffi = pyvips.vips_lib, pyvips.ffi
+    array = library.vips_image_get_fields(image.pointer)
+    names, number = [], 0
+    while array[number] != ffi.NULL:
+        names.append(ffi.string(array[number]))
+        pyvips.glib_lib.g_free(array[number])
+        number += 1
+    pyvips.glib_lib.g_free(array)
+    for raw in names:
+        with suppress(UnicodeDecodeError):
+            name = raw.decode()
+            yield name, image.get_typeof(name), image.get(name)
 
 
 def _decode(read: Any, given: Any, **options: Any) -> pyvips.Image:
@@ -73,6 +95,7 @@ def load(path: Path) -> tuple[pyvips.Image, JpegExtras, PngExtras, list[str]]:
         pages = found.frames if found.frames > 1 else image.get('n-pages') if image.get_typeof('n-pages') else 1
         if pages > 1:
             raise UserError(f'{path} has {pages} pages; one image a file can be restored')
+        _check_size(path, image)
         data: bytes | None = None
         try:
             image = _decode(pyvips.Image.new_from_file, str(path), revalidate=True)
@@ -93,6 +116,12 @@ def load(path: Path) -> tuple[pyvips.Image, JpegExtras, PngExtras, list[str]]:
         if isinstance(error, UserError):
             raise
         raise UserError(f'cannot read the image {path}: {reason_of(error)}') from error
+
+
+def _check_size(path: Path, image: pyvips.Image) -> None:
+    size = image.width * image.height * image.bands * (2 if image.format == 'ushort' else 1)
+    if size > free_memory(torch.device('cpu')):
+        raise UserError(f'{path}: {image.width}×{image.height} pixels are more than fit into the memory')
 
 
 def _left_out(extras: JpegExtras, has_gain_map: bool) -> list[str]:
