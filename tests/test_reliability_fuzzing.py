@@ -79,7 +79,8 @@ FILES = {
 if heif.is_available():
     FILES['heic'] = [written('.heic', np.uint8)]
 SUFFIX = {'jpeg': '.jpg', 'ultra hdr': '.jpg', 'tiff': '.tif'}
-NUMBERS = [b'\0\0\0\0', b'\xff\xff\xff\xff', b'\x7f\xff\xff\xff', b'\0\0\0\1', b'\xff\xd9', b'\xff\xda', b'\0\0', b'\1\0']
+NUMBERS = [b'\0\0\0\0', b'\xff\xff\xff\xff', b'\x7f\xff\xff\xff', b'\0\0\0\1', b'\xff\xd9', b'\xff\xda', b'\0\0',
+           b'\1\0']
 
 
 @st.composite
