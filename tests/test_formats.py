@@ -475,3 +475,68 @@ def test_where_nothing_or_all_is_seen_pixels_are_as_they_are(tmp_path):
         Image.fromarray(array).save(tmp_path / 'a.png')
         photo = Photo.read(tmp_path / 'a.png')
         np.testing.assert_array_equal(photo.visible, photo.pixels)
+
+
+# ---- the other rows -----------------------------------------------------------------------------------------------
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">caption</x:xmpmeta>'
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tif', 'webp', 'avif', pytest.param('heic', marks=HEIF[1].marks)])
+def test_xmp_is_kept(tmp_path, suffix):
+    image = pyvips.Image.new_from_array(pixels()).copy()
+    image.set_type(pyvips.GValue.blob_type, 'xmp-data', XMP)
+    image.write_to_file(str(tmp_path / 'a.png'))
+    photo = Photo.read(tmp_path / 'a.png')
+    photo.write(photo.pixels, tmp_path / f'b.{suffix}')
+    photo = Photo.read(tmp_path / f'b.{suffix}')
+    photo.write(photo.pixels, tmp_path / f'c.{suffix}')
+    assert XMP in bytes(Photo.read(tmp_path / f'c.{suffix}')._source.get('xmp-data'))
+
+
+def test_iptc_of_a_jpeg_is_kept(tmp_path):
+    record = b'Photoshop 3.0\0' + b'8BIM\x04\x04\0\0' + struct.pack('>I', 12) + b'\x1c\x02\x78\x00\x07caption'
+    photo, out = through(tmp_path, 'a.jpg', with_segment(encoded('JPEG'), 0xed, record))
+    assert b'\x1c\x02\x78\x00\x07caption' in out and not photo.notes
+
+
+@pytest.mark.parametrize('kind, suffix', [('JPEG', 'jpg'), ('PNG', 'png'), ('TIFF', 'tif')])
+def test_resolution_is_kept(tmp_path, kind, suffix):
+    _, data = through(tmp_path, f'a.{suffix}', encoded(kind, dpi=(300, 300)))
+    assert Image.open(io.BytesIO(data)).info['dpi'] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_palettes_become_rgb(tmp_path, bits):
+    image = Image.fromarray(pixels()).quantize(2 ** bits)
+    photo, data = through(tmp_path, 'a.png', encoded_image(image, bits=bits))
+    with Image.open(io.BytesIO(data)) as out:
+        assert out.mode == 'RGB'
+        np.testing.assert_array_equal(np.asarray(out), np.asarray(image.convert('RGB')))
+
+
+def encoded_image(image, **options):
+    file = io.BytesIO()
+    image.save(file, 'PNG', **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('name, data', [(b'tIME', bytes([7, 230, 1, 1, 1, 1, 1])), (b'bKGD', bytes(6)),
+                                        (b'abCd', b'x')])
+def test_other_chunks_are_left_out(tmp_path, name, data):
+    _, out = through(tmp_path, 'a.png', with_chunks(encoded('PNG'), png.chunk(name, data)))
+    assert name not in [chunk for chunk, _ in chunks_of(out)]
+
+
+def test_a_progressive_file_becomes_a_baseline_one(tmp_path):
+    assert b'\xff\xc2' in PROGRESSIVE and b'\xff\xc2' not in through(tmp_path, 'a.jpg', PROGRESSIVE)[1]
+
+
+def test_several_pages_floats_and_cmyk_are_refused(tmp_path):
+    pyvips.Image.new_from_array(pixels().astype(np.float32)).copy(interpretation='scrgb').write_to_file(
+        str(tmp_path / 'float.tif'))
+    Image.new('CMYK', (8, 8)).save(tmp_path / 'cmyk.tif')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'pages.tif', save_all=True, append_images=[Image.new('RGB', (8, 8))])
+    for name, message in (('float', 'is .* of float'), ('cmyk', 'is cmyk of uchar'), ('pages', 'has 2 pages')):
+        with pytest.raises(UserError, match=f'{name}.tif {message}'):
+            Photo.read(tmp_path / f'{name}.tif')
