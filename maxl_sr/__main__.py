@@ -39,6 +39,13 @@ def positive_number(text: str) -> float:
     return value
 
 
+def path(text: str) -> Path:
+    """Return an argument that is a path; an empty one, of a variable that is not set, is not the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError('must not be empty')
+    return Path(text)
+
+
 def count(text: str) -> int:
     """Return an argument that must be an integer of at least 0; argparse names it by this function."""
     value = int(text)
@@ -55,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='maxl-sr', description='Image restoration that adapts to each photograph.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('inputs', nargs='+', type=Path, metavar='PHOTO_OR_FOLDER',
+    common.add_argument('inputs', nargs='+', type=path, metavar='PHOTO_OR_FOLDER',
                         help=f"image files ({', '.join(suffixes())}), and folders, with all that is below them")
-    common.add_argument('-o', '--output', type=Path, required=True, metavar='OUT',
+    common.add_argument('-o', '--output', type=path, required=True, metavar='OUT',
                         help='folder of the results, under the names of the inputs; or a file, for one image')
     common.add_argument('--steps', type=count, help='steps of adaptation at most; 0: none (default: of the preset)')
     common.add_argument('--lr', type=positive_number, help='step size (default: of the preset)')
@@ -65,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument('--tile', type=count, metavar='PIXELS',
                         help='side of the tiles of large images (default: by the free memory)')
     common.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
-    common.add_argument('--report', type=Path, metavar='FOLDER',
+    common.add_argument('--report', type=path, metavar='FOLDER',
                         help='write report.csv and index.html there: before, after, mask, objective of every image')
     common.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
     common.add_argument('--shard', metavar='I/N',

@@ -36,9 +36,12 @@ def _adapted(path: Path) -> str:
                             if key in table) for c in ('noisy', 'before', after)]
         cells += [_gain(gain), f'{table["seconds"].mean():.2f}']
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, csv.Error) as error:
-        cut = isinstance(error, TypeError)  # of a row that is too short
-        raise UserError(f'{shown(path)} ' + ('has a row that is too short: it is cut, or no table of a test' if cut else
-                                             'is no table of a test with the metric psnr')) from error
+        told = 'is no table of a test with the metric psnr'
+        if isinstance(error, UnicodeDecodeError):
+            told = f'is not UTF-8, so it {told}'
+        elif isinstance(error, TypeError):
+            told = 'has a row that is too short: it is cut, or no table of a test'
+        raise UserError(f'{shown(path)} {told}') from error
     return f'| {shown(path.stem)} ({len(rows)}) | {shown(path.parent.name)} | ' + ' | '.join(cells) + ' |'
 
 

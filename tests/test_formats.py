@@ -253,7 +253,7 @@ def test_whole_pictures_are_read_whatever_the_decoder_says(tmp_path, kind):
 def test_a_warning_is_told_once(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(ODD['at two places'])
     assert Photo.read(tmp_path / 'a.jpg').notes == ['2 stray bytes were skipped',
-                                                    '1 stray bytes were skipped; nothing is missing']
+                                                    '1 stray byte was skipped; nothing is missing']
 
 
 def damaged(data, at):

@@ -534,7 +534,8 @@ def test_a_share_without_files_is_no_mistake(call, folder):
     (('--report', 'in/a.png/x'), '--report in/a.png/x: in/a.png is no folder'), (('--device', ''), 'is unknown'),
     (('--device', 'cuda:99'), 'is unknown to torch, or not there'), (('-opt', 'in'), 'there is no file in'),
     (('-opt', '/dev/zero'), 'there is no file'), (('x' * 5000, ), 'there is no file or folder'),
-    (('in/a.png/b', ), 'there is no file or folder'), (('', '--report', 'r' * 300), 'error: '),
+    (('in/a.png/b', ), 'there is no file or folder'), (('--report', ''), 'argument --report: must not be empty'),
+    (('', ), 'argument PHOTO_OR_FOLDER: must not be empty'), (('--report', 'r' * 300), 'error: '),
 ])
 def test_mistakes_are_one_sentence(call, folder, arguments, message):
     before = files(folder)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 # What sides must be multiples of, the usual ones first
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 5, 10, 20, 40, 7, 14, 28, 56, 128)
 LEAST = 33  # pixels of a side that is tried
-SIDE = 192  # of the image on which the halo is looked for
+SIDE = 128  # of the image on which the halo is looked for
 OFFSETS = (0, 1, 3)  # where tiles begin, in multiples
 TOLERANCE = 1e-4
 Outputs = Callable[[Tensor], Sequence[Tensor]]

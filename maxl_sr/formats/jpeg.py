@@ -123,7 +123,7 @@ def mended(data: bytes, warning: str) -> Iterator[tuple[bytes, str]]:
     stray = re.search(r'(\d+) extraneous bytes before marker 0x([0-9a-f]{2})', warning)
     if stray is not None and int(stray[1]) <= STRAY:
         for changed in _without_stray(data, int(stray[1]), int(stray[2], 16)):
-            yield changed, f'{stray[1]} stray bytes were skipped'
+            yield changed, '1 stray byte was skipped' if stray[1] == '1' else f'{stray[1]} stray bytes were skipped'
     elif 'premature end of JPEG image' in warning or 'Premature end of JPEG file' in warning:
         yield data + bytes([0xff, EOI]), 'it lacks its end marker alone'
     elif 'unknown JFIF revision' in warning:

@@ -20,12 +20,14 @@ LOADERS = ('jpegload', 'uhdrload', 'pngload', 'tiffload', 'webpload', 'heifload'
 # What libvips warns of is among what is told of a file. Taken here, for GLib would write it out itself
 logging.getLogger('pyvips').addHandler(logging.NullHandler())
 logging.getLogger('pyvips').propagate = False
+# Lines that say where libvips was, not what it found
+FRAMES = ('unable to call Vips', 'unable to write to memory', 'unable to load from')
 
 
 def reason_of(error: Exception) -> str:
     """Return what libvips or another library says in one line, every part of it once."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(('unable to call Vips', 'unable to write to memory'))]
+    told = [line for line in lines if not line.startswith(FRAMES)]
     return '; '.join(dict.fromkeys(told or lines))
 
 
