@@ -558,3 +558,35 @@ def test_replacing_a_file_keeps_it_until_the_new_one_is_whole(tmp_path):
         partial.write_text('half')
         raise ZeroDivisionError
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_option_file_that_cannot_be_read_is_named(nobody, monkeypatch, capsys):
+    photograph(nobody / 'in/a.png')
+    (nobody / 'own.yml').write_text('name: x')
+    (nobody / 'own.yml').chmod(0)
+    for arguments in (('denoise', 'in', '-o', 'out', '-opt', 'own.yml'),
+                      ('export', '-o', 'net.pth', '-opt', 'own.yml')):
+        monkeypatch.setattr(sys, 'argv', ['maxl-sr', *arguments])
+        assert command.main() == 2
+        told = capsys.readouterr().err
+        assert told.startswith('error: ') and "Permission denied: 'own.yml'" in told and told.count('\n') == 1
+
+
+@pytest.mark.parametrize('scale', [1, 4])
+def test_hidden_colours_do_not_reach_what_is_seen(tmp_path, scale):
+    restorer = Restorer.from_pretrained('sr_x4', 'cpu') if scale == 4 else tiny()
+    rows, columns = np.mgrid[:40, :60]
+    inside = (rows - 20) ** 2 + (columns - 30) ** 2 < 144
+    results = []
+    for hidden in (0, 255, 77):
+        array = np.full((40, 60, 4), hidden, np.uint8)
+        array[..., 3] = 0
+        array[inside] = [250, 220, 30, 255]
+        Image.fromarray(array).save(tmp_path / 'in.png')
+        restorer.restore(tmp_path / 'in.png', tmp_path / 'out.png')
+        results.append(np.asarray(Image.open(tmp_path / 'out.png')))
+    assert all(np.array_equal(result, results[0]) for result in results)
+    seen = results[0][results[0][..., 3] > 0][:, :3].astype(int)
+    assert results[0].shape == (40 * scale, 60 * scale, 4)
+    if restorer.scale == 4:
+        assert np.abs(seen - [250, 220, 30]).max() < 12
