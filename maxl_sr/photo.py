@@ -56,9 +56,10 @@ class Photo:
         check_file(path)
         check_name(path)
         try:
-            source, extras, chunks, notes = load(Path(path))
+            loaded = load(Path(path))
         except OSError as error:
             raise UserError(f'cannot read the image {path}: {error.strerror}') from error
+        source = loaded.image
         if source.format not in ('uchar', 'ushort') or source.interpretation not in INTERPRETATIONS:
             raise UserError(f'{path} is {source.interpretation} of {source.format}; grey and RGB of 8 or 16 bits '
                             'can be restored')
@@ -66,7 +67,8 @@ class Photo:
         more = source.bands - channels
         alpha = source.extract_band(channels, n=more).numpy() if more else None
         pixels = source.extract_band(0, n=channels).numpy()
-        return cls(pixels.reshape(source.height, source.width, channels), alpha, source, extras, chunks, notes)
+        return cls(pixels.reshape(source.height, source.width, channels), alpha, source, loaded.jpeg, loaded.png,
+                   loaded.notes)
 
     @property
     def visible(self) -> np.ndarray:

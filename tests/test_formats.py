@@ -208,7 +208,25 @@ def test_a_damaged_gain_map_is_told(tmp_path):
     data[at + 40:] = bytes(len(data) - at - 40)
     (tmp_path / 'b.jpg').write_bytes(data)
     photo = Photo.read(tmp_path / 'b.jpg')
-    assert photo.pixels.shape == (64, 96, 3) and photo.notes
+    assert photo.pixels.shape == (64, 96, 3) and photo.notes[-1].endswith('left out')
+
+
+def test_an_ultra_hdr_file_may_have_stray_bytes(tmp_path):
+    data = ultra_hdr(tmp_path / 'a.jpg').read_bytes()
+    (tmp_path / 'b.jpg').write_bytes(at_marker(data, 0xdb, b'\x12\x34'))
+    photo = Photo.read(tmp_path / 'b.jpg')
+    np.testing.assert_array_equal(photo.pixels, pyvips.Image.jpegload_buffer(data).numpy())
+    assert any('2 stray bytes' in note for note in photo.notes)
+    assert photo._source.get_typeof('gainmap-data')
+
+
+def test_an_ultra_hdr_file_that_lost_something_is_refused(tmp_path):
+    data = ultra_hdr(tmp_path / 'a.jpg').read_bytes()
+    start, end = scan_of(data), data.index(b'\xff\xd8', 4)
+    for changed in (data[:end // 2], data[:start + (end - start) // 2] + b'\xff\xd9' + data[end:]):
+        (tmp_path / 'b.jpg').write_bytes(changed)
+        with pytest.raises(UserError, match='cannot read the image .*b.jpg'):
+            Photo.read(tmp_path / 'b.jpg')
 
 
 # ---- JPEG files of which the decoder warns ------------------------------------------------------------------------

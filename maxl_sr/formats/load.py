@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,94 @@ def _decode(read: Any, given: Any, **options: Any) -> pyvips.Image:
     return read(given, fail_on='warning', **options).copy_memory()
 
 
-def _mended(path: Path, error: pyvips.Error) -> tuple[pyvips.Image, bytes, list[str]]:
+@dataclass(frozen=True)
+class Loaded:
+    """An image, in memory, and what its file holds besides.
+
+    Attributes:
+        image: The image, with the metadata that libvips knows.
+        jpeg: What a JPEG file holds that libvips does not.
+        png: What a PNG file holds that libvips does not.
+        notes: What there is to tell of the file.
+    """
+
+    image: pyvips.Image
+    jpeg: JpegExtras = field(default_factory=JpegExtras)
+    png: PngExtras = field(default_factory=PngExtras)
+    notes: list[str] = field(default_factory=list)
+
+
+def load(path: Path) -> Loaded:
+    """Read a file.
+
+    Raises:
+        UserError: It is none of the formats, damaged, or holds what would be lost.
+    """
+    try:
+        brand = heif.brand(path)
+        if brand is not None:
+            _check_heif(path, brand)
+        image = pyvips.Image.new_from_file(str(path), revalidate=True)  # it may be another than at the last time
+        if brand is not None and image.get('heif-compression') == 'hevc':
+            return _load_heic(path)
+        loader = image.get('vips-loader')
+        if loader not in LOADERS:
+            raise UserError(f'{path} is no JPEG, PNG, TIFF, WebP, AVIF or HEIC file, whatever its name')
+        _check_size(path, image)
+        if loader in ('jpegload', 'uhdrload'):
+            return _load_jpeg(path, loader)
+        extras = png.read(path) if loader == 'pngload' else PngExtras()
+        pages = max(extras.frames, image.get('n-pages') if image.get_typeof('n-pages') else 1)
+        if pages > 1:
+            raise UserError(f'{path} has {pages} pages; one image a file can be restored')
+        return Loaded(_decode(pyvips.Image.new_from_file, str(path), revalidate=True), png=extras)
+    except UserError:
+        raise
+    except (pyvips.Error, ValueError) as error:
+        raise UserError(f'cannot read the image {path}: {reason_of(error)}') from error
+
+
+def _check_heif(path: Path, brand: bytes) -> None:
+    if brand in heif.SEQUENCES:
+        raise UserError(f'{path} holds several pictures; one image a file can be restored')
+    colours = heif.other_colours(path)
+    if colours is not None:
+        raise UserError(f'{path} is not in sRGB but says {colours} (nclx), which would be lost')
+
+
+def _load_heic(path: Path) -> Loaded:
+    if not heif.is_available():
+        raise UserError(f'{path}: {heif.NEEDED}')
+    image, more = heif.read_heic(path)
+    return Loaded(image, notes=[f'{text} is left out' for text in more])
+
+
+def _load_jpeg(path: Path, loader: str) -> Loaded:
+    data, notes = path.read_bytes(), list[str]()
+    try:
+        image = _decode(pyvips.Image.jpegload, str(path), revalidate=True)
+    except pyvips.Error as error:
+        image, data, notes = _mended(data, error)
+    if loader == 'uhdrload':  # which does not tell what the decoder warns of
+        try:
+            image = _decode(pyvips.Image.uhdrload, str(path), revalidate=True)
+        except pyvips.Error:
+            notes.append('its gain map is damaged and left out')
+    extras = jpeg.read(data)
+    return Loaded(image, extras, notes=notes + _left_out(extras, loader == 'uhdrload'))
+
+
+def _mended(data: bytes, error: pyvips.Error) -> tuple[pyvips.Image, bytes, list[str]]:
     """Return a JPEG file of which its decoder warns without need, as it is without what that warns of."""
-    data, reason = path.read_bytes(), str(error)
-    notes: list[str] = []
+    reason, notes = str(error), list[str]()
     for _ in range(jpeg.FIXES):
         last = error
         for changed, told in jpeg.mended(data, reason):
             try:
-                image = _decode(lambda given, **options: pyvips.Image.new_from_buffer(given, '', **options), changed)
+                image = _decode(pyvips.Image.jpegload_buffer, changed)
                 return image, changed, [*notes, f'{told}; nothing is missing']
             except pyvips.Error as further:
-                if str(further) != reason:
+                if str(further) != reason:  # now it warns of something else
                     data, last = changed, further
                     notes.append(told)
                     break
@@ -71,53 +148,6 @@ def _mended(path: Path, error: pyvips.Error) -> tuple[pyvips.Image, bytes, list[
             break
         error, reason = last, str(last)
     raise error
-
-
-def load(path: Path) -> tuple[pyvips.Image, JpegExtras, PngExtras, list[str]]:
-    """Return the image of a file, what else it holds, and what there is to tell of it."""
-    brand = heif.brand(path)
-    if brand in heif.SEQUENCES:
-        raise UserError(f'{path} holds several pictures; one image a file can be restored')
-    if brand is not None:
-        colours = heif.other_colours(path)
-        if colours is not None:
-            raise UserError(f'{path} is not in sRGB but says {colours} (nclx), which would be lost')
-    extras, notes = JpegExtras(), []
-    try:  # the file may be another than at the last time
-        image = pyvips.Image.new_from_file(str(path), revalidate=True)
-        if brand is not None and image.get('heif-compression') == 'hevc':
-            if not heif.is_available():
-                raise UserError(f'{path}: {heif.NEEDED}')
-            image, more = heif.read_heic(path)
-            return image, extras, PngExtras(), [f'{text} is left out' for text in more]
-        loader = image.get('vips-loader')
-        if loader not in LOADERS:
-            raise UserError(f'{path} is no JPEG, PNG, TIFF, WebP, AVIF or HEIC file, whatever its name')
-        found = png.read(path) if loader == 'pngload' else PngExtras()
-        pages = found.frames if found.frames > 1 else image.get('n-pages') if image.get_typeof('n-pages') else 1
-        if pages > 1:
-            raise UserError(f'{path} has {pages} pages; one image a file can be restored')
-        _check_size(path, image)
-        data: bytes | None = None
-        try:
-            image = _decode(pyvips.Image.new_from_file, str(path), revalidate=True)
-        except pyvips.Error as error:
-            if loader == 'uhdrload':
-                image, notes = _decode(pyvips.Image.jpegload, str(path), revalidate=True), ['its gain map is damaged']
-            elif loader != 'jpegload':
-                raise
-            else:
-                image, data, notes = _mended(path, error)
-        if loader in ('jpegload', 'uhdrload'):
-            extras = jpeg.read(data or path.read_bytes())
-            notes += _left_out(extras, bool(image.get_typeof('gainmap-data')))
-        return image, extras, found, notes
-    except pyvips.Error as error:
-        raise UserError(f'cannot read the image {path}: {reason_of(error)}') from error
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f'cannot read the image {path}: {reason_of(error)}') from error
 
 
 def _check_size(path: Path, image: pyvips.Image) -> None:
