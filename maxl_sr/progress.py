@@ -2,10 +2,21 @@
 
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
 BAR = '{desc} |{bar}| {n:.1f} of {total:.1f} MP, {rate_noinv_fmt}, {remaining} left{postfix}'
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def tell(text: str) -> None:
+    """Write a line to the standard error; a reader of it who has left does not end the run."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -21,7 +32,7 @@ class Progress:
         self._sizes, self._skipped = sizes, skipped
         self._start, self._done = time.monotonic(), 0.0
         self._name = ''
-        self._bar = tqdm(total=sum(sizes), unit='MP', bar_format=BAR) if sizes and sys.stderr.isatty() else None
+        self._bar = tqdm(total=sum(sizes), unit='MP', bar_format=BAR) if sizes and _is_terminal() else None
 
     def begin(self, name: str) -> None:
         """Go on to the next image."""
@@ -38,7 +49,7 @@ class Progress:
     def write(self, text: str) -> None:
         """Write a line."""
         if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
         else:
             self._bar.write(text, file=sys.stderr)
 
@@ -68,5 +79,5 @@ class Progress:
         told = f': {self.failed} of {len(self._sizes)} images could not be restored' if self.failed else ''
         if reason:
             told += f'; {reason}'
-        print(f'restored {self.restored}, skipped {self._skipped}, failed {self.failed}, '
-              f'{time.monotonic() - self._start:.1f} s{told}', file=sys.stderr, flush=True)
+        tell(f'restored {self.restored}, skipped {self._skipped}, failed {self.failed}, '
+             f'{time.monotonic() - self._start:.1f} s{told}')

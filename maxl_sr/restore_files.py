@@ -1,7 +1,6 @@
 """Restore files, one after the other: what is done already is left, what cannot be restored is named."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.folders import find, is_image, megapixels
 from maxl_sr.formats.endings import check_suffix, suffixes
 from maxl_sr.photo import Photo
-from maxl_sr.progress import Progress
+from maxl_sr.progress import Progress, tell
 from maxl_sr.report import Report
 from maxl_sr.restorer import Restorer
 from maxl_sr.utils.files import check_file, check_folder, remove_partial_files, shown
@@ -43,7 +42,7 @@ def _of_input(path: Path, output: Path, own: list[Path]) -> list[Job]:
     if not files:
         raise UserError(f"{shown(path)} holds no image ({', '.join(suffixes())})" + (f'; {skipped}' if skipped else ''))
     if skipped:
-        print(f'{shown(path)}: {skipped}', file=sys.stderr)
+        tell(f'{shown(path)}: {skipped}')
     root = path if path.is_dir() else path.parent
     return [Job(file, output / file.relative_to(root), file.relative_to(root)) for file in files]
 
@@ -120,7 +119,7 @@ def restore_files(restorer: Restorer, work: list[Job], options: dict[str, Any], 
     """
     todo = [job for job in work if overwrite or not os.path.exists(job.target)]
     if len(todo) < len(work):
-        print(f'{len(work) - len(todo)} of {len(work)} images are done already', file=sys.stderr)
+        tell(f'{len(work) - len(todo)} of {len(work)} images are done already')
     remove_partial_files({job.target.parent for job in work})
     progress = Progress([megapixels(job.source) for job in todo], len(work) - len(todo))
     try:

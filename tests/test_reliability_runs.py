@@ -1,14 +1,13 @@
 """Whatever happens to a run over photographs: failures, full disks, kills, Ctrl-C, wrong arguments."""
 
-import fcntl
+import contextlib
+import io
 import os
 import re
 import resource
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -131,25 +130,38 @@ def test_a_log_has_lines_and_one_closing_line(call, folder):
     assert re.fullmatch(r'1 of 1 images are done already\nrestored 0, skipped 1, failed 0, [\d.]+ s\n', told.err)
 
 
-def test_a_terminal_has_a_bar_and_the_closing_line(folder):
-    pty = pytest.importorskip('pty')
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 120, 0, 0))
-    process = subprocess.Popen([sys.executable, '-m', 'maxl_sr', 'denoise', 'in', '-o', 'out', '--steps', '0',
-                                '--device', 'cpu'], stderr=child, stdout=child)
-    os.close(child)
-    told = b''
-    while True:
-        try:
-            part = os.read(parent, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        told += part
-    os.close(parent)
-    assert process.wait(60) == 0
-    assert b'\rimage 2 of 2, b.jpg' in told and re.search(rb'restored 2, skipped 0, failed 0, [\d.]+ s\r\n$', told)
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_has_a_bar_and_the_closing_line(call, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, 'stderr', terminal)
+    assert denoise(call, 'in')[0] == 0
+    told = terminal.getvalue()
+    assert '\rimage 2 of 2, b.jpg' in told and re.search(r'\nrestored 2, skipped 0, failed 0, [\d.]+ s\n$', told)
+    assert 'image 2 of 2, b.jpg: ' not in told
+
+
+@pytest.mark.parametrize('how', ['closed', 'none'])
+def test_whoever_reads_the_log_may_leave(call, folder, monkeypatch, how):
+    """As under ``2>&1 | head -1`` and ``2>&-``."""
+    reader, end = os.pipe()
+    os.close(reader)
+    with os.fdopen(end, 'w', closefd=False) as left:
+        monkeypatch.setattr(sys, 'stderr', left if how == 'closed' else None)
+        (folder / 'in/bad.png').write_text('no image')
+        assert denoise(call, 'in')[0] == 1 and files(folder / 'out') == ['a.png', 'sub/b.jpg']
+        monkeypatch.undo()
+        with pytest.raises(BrokenPipeError) if how == 'closed' else contextlib.nullcontext():
+            left.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, end)
+    for handle in (null, end):
+        os.close(handle)
 
 
 def writer(path):

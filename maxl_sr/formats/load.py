@@ -50,7 +50,8 @@ def fields(image: pyvips.Image) -> Iterator[tuple[str, int, Any]]:
 
 def _decode(read: Any, given: Any, **options: Any) -> pyvips.Image:
     pyvips.vips_lib.vips_error_clear()  # of what was told of other files
-    return read(given, fail_on='warning', **options).copy_memory()
+    # From top to bottom straight into memory, not by way of a temporary file
+    return read(given, fail_on='warning', access='sequential', **options).copy_memory()
 
 
 @dataclass(frozen=True)
