@@ -1,4 +1,7 @@
-"""Ctrl-C while a command of the package is still being imported ends it without a traceback."""
+"""What must be done before anything else is imported.
+
+Ctrl-C while a command of the package is still being imported ends it without a traceback.
+"""
 
 import os
 import signal
@@ -7,6 +10,7 @@ import threading
 from types import FrameType
 
 STOPPED = 130
+os.environ.setdefault('VIPS_WARNING', '0')  # any value keeps libvips from writing its warnings to the standard error
 
 
 def _is_command() -> bool:

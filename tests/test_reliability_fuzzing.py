@@ -1,6 +1,8 @@
 """Files that are changed at random: read, or refused in a sentence; never anything else."""
 
+import gc
 import io
+import os
 import struct
 import tempfile
 from pathlib import Path
@@ -145,6 +147,27 @@ def test_changed_files_are_read_or_refused(tmp_path, kind):
 
     check()
     assert sorted(tmp_path.iterdir()) in ([], [path])
+
+
+def test_warnings_of_images_that_are_freed_meanwhile_are_no_end(tmp_path, capfd):
+    """What is freed while a warning is told may warn itself, which ends the process where Python takes the warnings."""
+    assert pyvips._log_handler_id is None and os.environ['VIPS_WARNING']
+    data = FILES['jpeg'][0]
+    at = data.index(b'\xff\xdb')
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(data[:at] + b'\x12\x34' + data[at:])
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(100):
+            garbage = [pyvips.Image.jpegload(str(path), access='sequential', revalidate=True)]
+            garbage[0].crop(0, 0, 1, 1).avg()
+            garbage.append(garbage)
+            del garbage
+            assert Photo.read(path).notes == ['2 stray bytes were skipped; nothing is missing']
+    finally:
+        gc.set_threshold(*threshold)
+    assert not any(capfd.readouterr())
 
 
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)

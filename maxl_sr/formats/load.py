@@ -1,6 +1,5 @@
 """Read an image with all that its file holds: by libvips, HEIC by pillow-heif."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ from maxl_sr.utils.machine import free_memory
 
 # The loaders of the formats that are read, whatever a file is called
 LOADERS = ('jpegload', 'uhdrload', 'pngload', 'tiffload', 'webpload', 'heifload', 'heicload')
-# What libvips warns of is among what is told of a file. Taken here, for GLib would write it out itself
-logging.getLogger('pyvips').addHandler(logging.NullHandler())
-logging.getLogger('pyvips').propagate = False
+# What libvips warns of is among what is told of a file. pyvips also takes it into Python's log, where an image that is
+# freed meanwhile may warn, too: GLib ends the process then. Without it libvips keeps silent (VIPS_WARNING, startup.py)
+pyvips._remove_log_handler()
 # Lines that say where libvips was, not what it found
 FRAMES = ('unable to call Vips', 'unable to write to memory', 'unable to load from')
 
