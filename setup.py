@@ -25,6 +25,7 @@ setup(
     entry_points={'console_scripts': ['maxl-sr = maxl_sr.__main__:main']},
     extras_require={
         'web': ['gradio>=6', 'scikit-image'],
+        'heic': ['pillow-heif'],
         'export': ['onnx', 'onnxscript', 'onnxruntime', 'safetensors'],
         'test': ['pytest', 'hypothesis', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm',
                  'setuptools', 'wheel', 'playwright', 'spandrel'],

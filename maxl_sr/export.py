@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import logging
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import read_option_file
 from maxl_sr.restorer import PRESETS, Restorer
-from maxl_sr.utils.files import replacing
+from maxl_sr.utils.files import check_file, check_folder, remove_partial_files, replacing, shown
 from maxl_sr.utils.packaged import find_option_file
 
 LIBRARIES = {'.onnx': ('onnx', 'onnxscript', 'onnxruntime'), '.safetensors': ('safetensors.torch', ), '.pth': ()}
@@ -128,7 +129,7 @@ class Enlarging(nn.Module):
 # ---- the formats --------------------------------------------------------------------------------------------------
 
 def _reason(error: Exception) -> str:
-    text = str(error.__cause__ or error).strip()
+    text = str(error if isinstance(error, UserError) else error.__cause__ or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
@@ -279,17 +280,21 @@ def _parser() -> argparse.ArgumentParser:
 def _check(args: argparse.Namespace) -> None:
     suffix = args.output.suffix.lower()
     if suffix not in LIBRARIES:
-        raise UserError(f"-o {args.output}: the ending must be one of {', '.join(LIBRARIES)}")
-    if args.output.is_dir():
+        raise UserError(f"-o {shown(args.output)}: the ending must be one of {', '.join(LIBRARIES)}")
+    if os.path.isdir(args.output):
         raise UserError(f'-o {args.output} is a folder; name a file')
-    if not args.output.parent.is_dir():
-        raise UserError(f'-o {args.output}: there is no folder {args.output.parent}')
+    if not os.path.isdir(args.output.parent):
+        raise UserError(f'-o {shown(args.output)}: there is no folder {shown(args.output.parent)}')
+    check_folder(args.output.parent, '-o ')
+    if os.path.exists(args.output):
+        check_file(args.output)
+    remove_partial_files([args.output.parent])
     if args.weights is not None and args.opt is None:
         raise UserError('--weights is for an option file (-opt)')
     if args.image is None and (args.steps is not None or args.lr is not None or args.no_guard):
         raise UserError('--steps, --lr and --no-guard are for an --image to adapt to')
     for given in (args.image, args.opt, args.weights):
-        if given is not None and args.output.exists() and Path(given).exists() and args.output.samefile(given):
+        if given is not None and os.path.exists(args.output) and os.path.exists(given) and args.output.samefile(given):
             raise UserError(f'-o {args.output}: {given} would be written over')
     for library in LIBRARIES[suffix]:
         try:
@@ -306,7 +311,7 @@ def _source(args: argparse.Namespace) -> Source:
         terms = ('Apache-2.0; the photographs of the training are for research only: '
                  f'see maxl_sr/weights/{args.preset}.md')
     else:
-        restorer, name = Restorer.from_options(args.opt, args.weights, args.device), Path(args.opt).stem
+        restorer, name = Restorer.from_options(args.opt, args.weights, args.device), shown(Path(args.opt).stem)
         terms = 'of the weights: as whoever trained them says'
     section = read_option_file(find_option_file(path))['network_g']
     if args.image is None:
@@ -315,7 +320,7 @@ def _source(args: argparse.Namespace) -> Source:
         raise UserError(f'--image: {name} has no objective to adapt on (val: adapt)')
     else:
         restorer.check(args.steps, args.lr)
-        net, step = restorer.adapted(Photo.read(args.image).pixels, args.steps, args.lr, not args.no_guard)
+        net, step = restorer.adapted(Photo.read(args.image).visible, args.steps, args.lr, not args.no_guard)
     net = net.cpu().to(memory_format=torch.contiguous_format)
     arguments = detect(net.state_dict()) if isinstance(net, MultiTaskNet) else dict(section)
     source = Source(net, name, arguments.pop('type'), arguments, args.image, step, terms)
@@ -334,7 +339,7 @@ def export(args: argparse.Namespace) -> str:
     source = _source(args)
     told = []
     if args.image is not None:
-        told.append(f'adapted to {args.image}: ' + (
+        told.append(f'adapted to {shown(args.image)}: ' + (
             f'step {source.step}' if source.step else 'none of the steps was kept, the weights are the trained ones'))
     suffix, note = args.output.suffix.lower(), ''
     if suffix == '.onnx':
@@ -344,7 +349,7 @@ def export(args: argparse.Namespace) -> str:
         data = to_safetensors(source) if suffix == '.safetensors' else to_pth(source)
     with replacing(args.output) as partial:
         partial.write_bytes(data)
-    told.append(f'{args.output}: {source.name}, {len(data) / 1e6:.1f} MB{note}')
+    told.append(f'{shown(args.output)}: {source.name}, {len(data) / 1e6:.1f} MB{note}')
     return '\n'.join(told)
 
 
@@ -353,11 +358,12 @@ def main() -> int:
     args = _parser().parse_args()
     try:
         print(export(args))
-    except (ValueError, OSError, MemoryError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except Exception as error:  # a network of one's own may raise anything
+        known = isinstance(error, (ValueError, OSError, MemoryError))
+        print(f"error: {'' if known else type(error).__name__ + ': '}{shown(_reason(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('stopped; nothing was written', file=sys.stderr)
+        print('interrupted; nothing was written', file=sys.stderr)
         return 130
     return 0
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import html
 import io
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
@@ -15,10 +16,11 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta.tiled import scaled
 from maxl_sr.photo import Photo
 from maxl_sr.restorer import Restoration, Restorer
-from maxl_sr.utils.files import replacing
+from maxl_sr.utils.files import check_file, check_folder, check_name, remove_partial_files, replacing
 
 SIDE = 512  # pixels of the input that are shown at their size
 OVERVIEW = 240
+FIELD = 2 ** 26  # characters of a field of the table at most
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222;
@@ -128,17 +130,20 @@ class Report:
         folder: Where; it is made with the first image.
 
     Raises:
-        UserError: There is a file of that name, or a ``report.csv`` that is none of ours.
+        UserError: There is a file of that name, nothing can be written there, or a ``report.csv`` is none of ours.
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f'--report {folder} is a file; name a folder')
+        check_name(folder, '--report ')
+        check_folder(folder, '--report ')
+        remove_partial_files([folder])
         self.folder = folder
         self._table = folder / 'report.csv'
         self._rows: dict[str, Row] = {}
         if not self._table.exists():
             return
+        check_file(self._table)
+        csv.field_size_limit(FIELD)
         try:
             with open(self._table, encoding='utf-8', newline='') as file:
                 for given in csv.DictReader(file):
@@ -158,7 +163,7 @@ class Report:
         Raises:
             UserError: The report cannot be written.
         """
-        name = f'{source.stem[:40]}-{hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:8]}'
+        name = f'{source.stem[:40]}-{hashlib.sha256(os.fsencode(target.resolve())).hexdigest()[:8]}'
         mask = restorer.mask(photo.pixels)
         part = _middle(*photo.pixels.shape[:2])
         folder = self.folder / 'pictures'

@@ -1,8 +1,11 @@
 """Restore photographs with the weights that come with the package, or with your own."""
 
 import copy
+import math
+import numbers
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from maxl_sr.errors import UserError
+from maxl_sr.images import check_integer, checked, opened
 from maxl_sr.meta import BoundNet, Guard, Task, Tiling, adapt
 from maxl_sr.meta.bound import Weights
-from maxl_sr.meta.tiled import scaled, tiled
+from maxl_sr.meta.tiled import Tile, scaled, tiled
 from maxl_sr.models.adaptive_model import DEFAULT_LR, check_rates, guard_options, saved_rates
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import check_network, read_option_file
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
+from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
@@ -34,6 +39,7 @@ TILE = 768  # largest side of a tile
 LEAST_TILE = 64
 COPIES = 16  # of the features of a tile that are in memory at a time, at full resolution
 SHARE = 0.5  # of the free memory
+MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,19 @@ class _Adaptation:
     losses: list[float]
 
 
+@dataclass(frozen=True)
+class _Watched(Tiling):
+    """Tiles before each of which `check` is called."""
+
+    check: Callable[[], None] | None = None
+
+    def tiles(self, sides: Sequence[int]) -> Iterator[Tile]:
+        for tile in super().tiles(sides):
+            if self.check is not None:
+                self.check()
+            yield tile
+
+
 def sample(pixels: np.ndarray, count: int) -> np.ndarray:
     """Return at most about `count` pixels of ``(H, W, C)``: windows, evenly spread, pushed together; or all."""
     sides = pixels.shape[:2]
@@ -81,22 +100,6 @@ def sample(pixels: np.ndarray, count: int) -> np.ndarray:
 
 def _largest(dtype: np.dtype) -> int:
     return int(np.iinfo(dtype).max) if dtype.kind == 'u' else 1
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    """Return an image as ``(H, W, C)``, refusing what is none."""
-    if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] not in (1, 3) or image.size == 0:
-        raise ValueError(f'an image must be of shape (H, W), (H, W, 1) or (H, W, 3), not {image.shape}')
-    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != 'f':
-        raise ValueError(f'an image must be of uint8, uint16 or floating point, not {image.dtype}')
-    if image.dtype.kind == 'f' and not (image.min() >= 0 and image.max() <= 1):  # NaN is neither
-        raise ValueError(f'a floating point image must be in [0, 1], not {image.min()} … {image.max()}')
-    return image.reshape(*image.shape[:2], -1)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On a CPU torch has a RuntimeError for it, with the words of the allocator
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or 'DefaultCPUAllocator' in str(error)
 
 
 class Restorer:
@@ -217,25 +220,26 @@ class Restorer:
             check_rates(rates, net)
         return cls(net, options, device, rates, mask_net)
 
-    def restore(self, image: np.ndarray | str | Path, output: str | Path | None = None,
-                **options: Any) -> np.ndarray | Path:
+    def restore(self, image: Any, output: str | Path | None = None, **options: Any) -> Any:
         """Return the restored image, of the size (times the scale), kind and range of the input.
 
         Args:
-            image: ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``, uint8, uint16 or floating point in [0, 1], RGB; or the
-                path of a JPEG, PNG, TIFF or WebP file.
+            image: ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``, uint8, uint16 or floating point in [0, 1], RGB; a tensor
+                of that, with the channels first; an image of Pillow, grey or RGB; or the path of a file that
+                :class:`~maxl_sr.photo.Photo` reads, whose restored image is an array.
             output: Where the restored file is written, with the metadata of that of `image`; its path is returned then.
             options: As for :meth:`run`.
 
         Raises:
             ValueError: The image is none, or an option is out of range.
         """
-        if isinstance(image, np.ndarray):
+        if not isinstance(image, (str, os.PathLike)):
             if output is not None:
-                raise ValueError('output is for an image that is given by its path')
-            return self.run(image, **options).image
-        photo = Photo.read(image)
-        restored = self.run(photo.pixels, **options).image
+                raise UserError('output is for an image that is given by its path')
+            pixels, back = opened(image)
+            return back(self.run(pixels, **options).image)
+        photo = Photo.read(os.fspath(image))
+        restored = self.run(photo.visible, **options).image
         if output is None:
             return restored
         photo.write(restored, output)
@@ -243,7 +247,8 @@ class Restorer:
 
     def run(self, image: np.ndarray, steps: int | None = None, lr: float | None = None, guard: bool = True,
             tile: int | None = None, sample_pixels: int | None = SAMPLE,
-            progress: Callable[[int, float], None] | None = None) -> Restoration:
+            progress: Callable[[int, float], None] | None = None,
+            check: Callable[[], None] | None = None) -> Restoration:
         """Restore an image and tell how.
 
         Args:
@@ -255,18 +260,19 @@ class Restorer:
                 as large as the free memory allows. It does not change the result.
             sample_pixels: Larger images are adapted to about so many of their pixels, spread evenly; None: to all.
             progress: Is called after each step with its number, from 1, and the objective before it.
+            check: Is called before each step and each tile. What it or `progress` raises ends the work there.
 
         Raises:
             ValueError: The image is none, an option is out of range, or the adaptation diverged.
             MemoryError: The memory does not suffice for the smallest tile.
         """
         start = time.perf_counter()
-        pixels = _checked(image)
+        pixels = checked(image)
         self.check(steps, lr, tile, sample_pixels)
 
         def restore(size: int) -> tuple[np.ndarray, _Adaptation]:
-            found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress)
-            return self._restored(found, pixels, size), found
+            found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress, check)
+            return self._restored(found, pixels, size, check), found
 
         restored, found = self._in_memory(tile, restore)
         shape = restored.shape[:2] if image.ndim == 2 else restored.shape
@@ -278,7 +284,7 @@ class Restorer:
 
         Arguments and errors are those of :meth:`run`.
         """
-        pixels = _checked(image)
+        pixels = checked(image)
         self.check(steps, lr, tile, sample_pixels)
         found = self._in_memory(tile, lambda size: self._adapt(pixels, size, steps, lr, guard, sample_pixels))
         found.net.load_state_dict(found.weights or {}, strict=False)
@@ -289,7 +295,7 @@ class Restorer:
         mask_net = self._mask_net
         if mask_net is None:
             return None
-        pixels = _checked(image)
+        pixels = checked(image)
 
         @torch.no_grad()
         def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
@@ -304,7 +310,7 @@ class Restorer:
             try:
                 return compute(size)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if tile is not None or size <= LEAST_TILE or self._halo is None:
                     raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
@@ -318,14 +324,17 @@ class Restorer:
             ValueError: The message names the option.
         """
         if self._options is None and (steps or lr is not None):
-            raise ValueError('steps, lr: this network has no objective to adapt on (val: adapt)')
-        for name, value, low in (('steps', steps, 0), ('sample_pixels', sample_pixels, 1)):
-            if value is not None and (not isinstance(value, int) or value < low):
-                raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
-        if lr is not None and not lr > 0:
-            raise ValueError(f'lr must be greater than 0, not {lr!r}')
-        if tile is not None and (tile < self._multiple or tile % self._multiple):
-            raise ValueError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
+            raise UserError('steps, lr: this network has no objective to adapt on (val: adapt)')
+        if steps is not None:
+            check_integer('steps', steps, 0, MOST_STEPS)
+        if sample_pixels is not None:
+            check_integer('sample_pixels', sample_pixels, 1)
+        if lr is not None and not (isinstance(lr, numbers.Real) and 0 < lr < math.inf):
+            raise UserError(f'lr must be greater than 0, not {lr!r}')
+        if tile is not None:
+            check_integer('tile', tile, 1)
+            if tile % self._multiple:
+                raise UserError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
 
     def _tile_size(self) -> int:
         features = next(module.out_channels for module in self._net.modules() if isinstance(module, nn.Conv2d))
@@ -333,8 +342,8 @@ class Restorer:
         side = max(int(pixels ** 0.5) - 2 * (self._halo or 0), LEAST_TILE)
         return min(side // LEAST_TILE * LEAST_TILE, TILE)
 
-    def _tiling(self, size: int) -> Tiling | None:
-        return None if self._halo is None else Tiling(size, self._halo, self._multiple)
+    def _tiling(self, size: int, check: Callable[[], None] | None = None) -> Tiling | None:
+        return None if self._halo is None else _Watched(size, self._halo, self._multiple, check)
 
     def _mask_tiling(self, size: int) -> Tiling | None:
         halo = getattr(self._mask_net, 'halo', None)
@@ -342,19 +351,20 @@ class Restorer:
 
     @torch.no_grad()
     def _adapt(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
-               sample_pixels: int | None, progress: Callable[[int, float], None] | None = None) -> _Adaptation:
+               sample_pixels: int | None, progress: Callable[[int, float], None] | None = None,
+               check: Callable[[], None] | None = None) -> _Adaptation:
         # Copies: while weights are replaced in a network, another thread must not use it
         net, objective, judge = copy.deepcopy((self._net, self._objective, self._judge))
         opt = self._options
         if opt is None or steps == 0:
             return _Adaptation(net, None, None, 0, [])
-        tiling = self._tiling(size)
+        tiling = self._tiling(size, check)
         seen = pixels if sample_pixels is None else sample(pixels, sample_pixels)
         y = self._to_tensor(seen, self._padded(seen))
         mask = self._mask_of(y, size)
         bound = BoundNet(net, y, tiling=tiling)
         task = Task(net, objective, y, mask, opt.params, bound, tiling)
-        number = opt.steps if steps is None else steps
+        number = opt.steps if steps is None else int(steps)
         rates = lr or opt.lr or (DEFAULT_LR if self._rates is None else self._rates(number))
         adapting = adapt(task, number, rates, opt.optimizer)
         watching = None
@@ -369,6 +379,8 @@ class Restorer:
             losses.append(loss.item())
             if progress is not None:
                 progress(step, losses[-1])
+            if check is not None:
+                check()
         if watching is not None:
             weights, kept = watching.weights if watching.step else None, watching.step
         return _Adaptation(net, task if seen is pixels else None, weights, kept, losses)
@@ -380,14 +392,15 @@ class Restorer:
         return mask_net(y) if tiling is None else tiled(lambda _, part: (mask_net(part), ), {}, y, tiling)[0]
 
     @torch.no_grad()
-    def _restored(self, found: _Adaptation, pixels: np.ndarray, size: int) -> np.ndarray:
+    def _restored(self, found: _Adaptation, pixels: np.ndarray, size: int,
+                  check: Callable[[], None] | None = None) -> np.ndarray:
         if found.task is not None:  # which has the features of the image
             return self._to_pixels(found.task.restored(found.weights or {}), pixels)
 
         def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
             return self._to_pixels(BoundNet(found.net, y, found.weights).restored(), read)
 
-        return self._by_tiles(compute, pixels, self._tiling(size), self._scale)
+        return self._by_tiles(compute, pixels, self._tiling(size, check), self._scale)
 
     def _padded(self, pixels: np.ndarray) -> tuple[int, int]:
         """Return height and width rounded up to what tiles can have, of an image of half the size too."""

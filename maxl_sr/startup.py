@@ -64,5 +64,6 @@ class Start:
             signal.signal(signal.SIGINT, self.handler)
 
 
+os.environ.setdefault('VIPS_WARNING', '0')  # any value keeps libvips from writing its warnings to the standard error
 wait_briefly()
 start = Start()

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import skimage.data
 
+from maxl_sr.errors import UserError
+from maxl_sr.utils.files import check_folder, check_name, replacing
 from maxl_sr.utils.packaged import option_folder
 
 OUT = Path('demo_output').resolve()
@@ -55,18 +57,17 @@ def write_photographs() -> None:
                 images[OUT / 'photos' / 'clean' / f'{name}.png'] = clean
             for path, image in images.items():
                 if not path.exists():
-                    partial = path.with_name(f'partial-{path.name}')
-                    cv2.imwrite(str(partial), image)
-                    partial.rename(path)
+                    with replacing(path) as partial:
+                        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
 
 
 def run(title: str, module: str, *arguments: str) -> None:
     """Run a command of the package in OUT and show of its log what tells the progress; the log is kept."""
     print(f'\n== {title}\n   python -m {module} {" ".join(arguments)}', flush=True)
     log = OUT / f'{title.split(":")[0].replace(" ", "_").lower()}.log'
-    with open(log, 'w') as file:
+    with open(log, 'w', encoding='utf-8') as file:
         process = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', module, *arguments], cwd=OUT, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   encoding='utf-8', errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
@@ -109,6 +110,8 @@ def main() -> None:
     """Run the demonstration."""
     start = time.time()
     options = option_folder() / 'demo'
+    check_name(OUT)
+    check_folder(OUT)
     write_photographs()
     run('Prepare 1: clean photographs', 'maxl_sr.prepare', 'div2k', 'photos/clean', '-o', 'datasets/clean', '--lmdb',
         '--size', '240', '--step', '120')
@@ -124,4 +127,10 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on where it was', file=sys.stderr)
+        sys.exit(130)

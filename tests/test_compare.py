@@ -95,3 +95,56 @@ def test_mistakes_are_named(call, folders, arguments, message):
         Image.new('RGB', (20, 20)).save(path)
     code, told = call(*arguments)
     assert code == 2 and message in told.err and told.out == ''
+
+
+CSVS = {'empty': b'', 'header': b'image,psnr_before,psnr_step1,seconds\n',
+        'latin': b'psnr_before,psnr_step1\ncaf\xe9,2\n',
+        'short': b'image,psnr_before,psnr_step1,seconds\na,1\n', 'words': b'psnr_before,psnr_step1,seconds\nx,y,z\n',
+        'cut': b'image,psnr_before,psnr_step1,seconds\na,1,2,3\nb,1,2', 'binary': bytes(range(256)),
+        'utf16': 'psnr_before,psnr_step1\n1,2\n'.encode('utf-16'), 'quote': b'image,"psnr_before\n1,2',
+        'long': b'psnr_before,psnr_step1,seconds\n' + b'1' * 200000 + b',2,3\n', 'steps': b'psnr_stepx\n1\n'}
+
+
+@pytest.mark.parametrize('kind', CSVS)
+def test_tables_that_are_none_are_named(call, tmp_path, kind):
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own/x.csv').write_bytes(CSVS[kind])
+    code, told = call('own')
+    assert code == 2 and told.err.startswith('error: own/x.csv ') and told.err.count('\n') == 1 and told.out == ''
+    assert ('is not UTF-8' in told.err) == (kind in ('latin', 'binary', 'utf16'))
+    assert ('too short' in told.err) == (kind in ('short', 'cut'))
+
+
+LOG = 'INFO: Number of test images in Kodak: 24\nINFO: Number of test images in CC15: 15\n'
+FIGURES = 'INFO: Validation Kodak\n\t # psnr: 30.1234\tBest\n\nINFO: end\n'
+
+
+@pytest.mark.parametrize('log, lost', [(LOG + FIGURES, ['CC15']), (LOG, ['Kodak', 'CC15']), ('', ['?']),
+                                       (LOG + 'INFO: Validation Ko', ['Kodak', 'CC15']),
+                                       ('caf\udce9\n' + LOG + FIGURES, ['CC15'])])
+def test_a_test_that_did_not_come_to_its_end_has_a_row(call, tmp_path, log, lost):
+    for name in ('done', 'killed'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'done/Kodak.csv').write_text('image,psnr_before,psnr_step1,seconds\na,20,30,1\n')
+    (tmp_path / 'killed/test_own_20260101.log').write_text(log, errors='surrogateescape')
+    code, told = call('done', 'killed')
+    assert code == 1 and '| Kodak (1) | done | ' in told.out
+    assert [f'| {name} | killed | | unfinished | | | |' in told.out for name in lost] == [True] * len(lost)
+    assert told.err.count('error: killed holds no result') == told.out.count('unfinished') == len(lost)
+
+
+def test_a_data_set_without_its_table_has_a_row(call, tmp_path):
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own/Kodak.csv').write_text('image,psnr_before,psnr_step1,seconds\na,20,30,1\n')
+    (tmp_path / 'own/test_own_20260101.log').write_text(LOG)
+    code, told = call('own')
+    assert code == 1 and told.err == 'error: own holds no result of CC15: the test did not come to its end\n'
+    assert '| Kodak (1) | own |' in told.out and '| CC15 | own | | unfinished | | | |' in told.out
+
+
+def test_avif_is_compared(call, folders):
+    for path in list((folders / 'out').rglob('*.tif')):
+        Image.open(path).save(path.with_suffix('.avif'), quality=100)
+        path.unlink()
+    code, told = call('--gt', 'gt', 'out')
+    assert code == 0 and '| out (2) | ' in told.out

@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 import maxl_sr.__main__  # isort: skip
+import maxl_sr.train  # isort: skip
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY
 from conftest import NETS

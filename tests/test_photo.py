@@ -6,7 +6,8 @@ import pyvips
 from PIL import Image, ImageCms
 
 from maxl_sr.errors import UserError
-from maxl_sr.photo import Photo, photos
+from maxl_sr.folders import photos
+from maxl_sr.photo import Photo
 
 
 def wide_gamut():

@@ -117,7 +117,8 @@ def test_a_report_that_cannot_be_written_or_read_is_named(folder, capsys):
     Path('report').mkdir()
     Path('report/pictures').touch()
     assert run(make(), 'in/grey.jpg') == 1
-    assert 'error: cannot write the report report' in capsys.readouterr().err and not Path('out/grey.jpg').exists()
+    assert 'error: in/grey.jpg: cannot write the report report' in capsys.readouterr().err
+    assert not Path('out/grey.jpg').exists()
     Path('report/report.csv').mkdir()
-    with pytest.raises(UserError, match='cannot read report/report.csv: Is a directory'):
+    with pytest.raises(UserError, match='report/report.csv is a folder, not a file'):
         Report(Path('report'))

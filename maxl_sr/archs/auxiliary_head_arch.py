@@ -1,5 +1,7 @@
 """An auxiliary head for any restoration network (the head of arXiv 2207.02066, which reads its output alone)."""
 
+import copy
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
+from maxl_sr.archs.probing import find_halo, find_multiple, mirrored
 from maxl_sr.utils.options import names
 
 
@@ -24,6 +27,10 @@ class WithAuxiliaryHead(nn.Module):
     dimension, and ``forward_primary(features, x)``, its features are computed once an image, otherwise the whole of
     `base` runs in every inner step.
 
+    Images may be of any size. Where `base` takes only sides that are multiples of some number, as encoder-decoders do,
+    they are continued by reflection, and the outputs are cropped. That number is ``multiple`` of `base` where it says
+    so, and is found by trying otherwise; likewise ``halo``.
+
     An exact meta-gradient passes through the same function several times: dropout, stochastic depth and batch
     normalisation of `base` are always as in evaluation. For loop (b) of MAXL and for ``meta_gradient: replay`` the
     operations of `base` need forward-mode derivatives, as those of torch have.
@@ -36,6 +43,9 @@ class WithAuxiliaryHead(nn.Module):
         num_feat: Channels of the auxiliary head.
         num_block: Residual blocks of the auxiliary head.
         scale: Enlargement s of `base`: 1, 2, 3 or 4.
+
+    Attributes:
+        multiple: What `base` takes multiples of, 1 for most.
 
     Raises:
         ValueError: An argument is outside of its range, `base` is no section of a registered network, or has no such
@@ -65,7 +75,35 @@ class WithAuxiliaryHead(nn.Module):
         self.adaptable = (*(f'base.{name}.' for name in head), 'aux_head.')
         self._split = hasattr(self.base, 'forward_features') and hasattr(self.base, 'forward_primary')
 
+        self._num_ch, self._reach = num_ch, 4 + 2 * num_block  # of the auxiliary head and the enlargement
+        self.eval()
+        self.multiple = self._stated('multiple') or find_multiple(self.base, num_ch, scale)
         self.train()
+
+    def _stated(self, name: str) -> int | None:
+        value = getattr(self.base, name, None)
+        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+    @functools.cached_property
+    def halo(self) -> int | None:
+        """How many pixels beyond a tile its outputs depend on, a multiple of `multiple`; None: there are no tiles."""
+        stated = self._stated('halo')
+        if stated is not None:
+            return -(-(stated + self._reach) // self.multiple) * self.multiple
+        net = copy.deepcopy(self).cpu().float().eval()
+        return find_halo(lambda x: net.forward_heads(net.forward_features(x), x), self._num_ch, self.multiple)
+
+    def _fitted(self, x: Tensor) -> Tensor:
+        if self.multiple == 1:
+            return x
+        # Not by floor division of a negative number, which ONNX rounds the other way
+        height, width = ((side + self.multiple - 1) // self.multiple * self.multiple for side in x.shape[-2:])
+        return mirrored(x, height, width)
+
+    def _cropped(self, restored: Tensor, x: Tensor) -> Tensor:
+        if self.multiple == 1:
+            return restored
+        return restored[..., :self.scale * x.shape[-2], :self.scale * x.shape[-1]]
 
     def train(self, mode: bool = True) -> 'WithAuxiliaryHead':
         """Set the mode, except for what would make `base` another function at every call."""
@@ -77,11 +115,12 @@ class WithAuxiliaryHead(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return what does not adapt: the features of `base`, or the image `x` itself where `base` knows no split."""
-        return self.base.forward_features(x) if self._split else x
+        return self.base.forward_features(self._fitted(x)) if self._split else x
 
     def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
         """Return the restored image ``(B, C, sH, sW)`` from features and image."""
-        return self.base.forward_primary(features, x) if self._split else self.base(x)
+        fitted = self._fitted(x)
+        return self._cropped(self.base.forward_primary(features, fitted) if self._split else self.base(fitted), x)
 
     def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (restored image ``(B, C, sH, sW)``, reconstruction of `x`) from features and the image `x`."""
@@ -91,4 +130,4 @@ class WithAuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the restored image only, ``(B, C, sH, sW)``."""
-        return self.base(x)
+        return self._cropped(self.base(self._fitted(x)), x)

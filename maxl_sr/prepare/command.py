@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: {err}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('stopped; the same command continues', file=sys.stderr)
+        print('interrupted; the same command continues', file=sys.stderr)
         return 130
     return 0
 

@@ -1,19 +1,137 @@
 """Files that are there whole or not at all."""
 
 import os
+import re
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from maxl_sr.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # of Unix alone; without it nothing that a killed run left is removed
+    fcntl = None  # type: ignore[assignment]
+
+_PARTIAL = re.compile(r'\.[0-9a-f]{32}\.partial(\.\w+)?')
+_KINDS = ((stat.S_ISFIFO, 'a named pipe'), (stat.S_ISSOCK, 'a socket'), (stat.S_ISCHR, 'a device'),
+          (stat.S_ISBLK, 'a device'), (stat.S_ISDIR, 'a folder'))
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as text that can be printed and written: bytes that are not UTF-8 as escapes."""
+    return str(path).encode('utf-8', 'backslashreplace').decode()
+
+
+def check_name(path: str | Path, what: str = '') -> None:
+    """Refuse a name that is not UTF-8, which libraries and tables do not take.
+
+    Raises:
+        UserError: The message shows it with escapes.
+    """
+    try:
+        str(path).encode()
+    except UnicodeError as error:
+        raise UserError(f'{what}{ascii(str(path))}: the name is not UTF-8; rename it') from error
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse what is no regular file: reading from a pipe or a device may never end.
+
+    Raises:
+        UserError: There is nothing of that name, something else, or what is not ours to read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise UserError(f'cannot read {shown(path)}: {error.strerror}') from error
+        raise UserError(f'there is no file {shown(path)}') from error
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise UserError(f'{shown(path)} is {name}, not a file')
+
+
+def locked(path: Path) -> int | None:
+    """Return an open file with a lock on it that nobody else has; None where another process has it."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # it is being written, or the file system knows no locks
+        os.close(handle)
+        return None
+    return handle
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a hidden file beside `path`, with its ending, that takes its place if no error comes."""
-    partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
+    """Give the path of a hidden file beside `path`, with its ending, that takes its place if no error comes.
+
+    While it is written it is locked, so that :func:`remove_partial_files` can tell it from one of a killed run.
+
+    Raises:
+        UserError: What is there is a pipe or a device.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        check_file(path)
+    name = uuid.uuid4().hex
+    partial, new = (path.with_name(f'.{name}.{kind}{path.suffix}') for kind in ('partial', 'new'))
+    handle: int | None = None
     try:
+        new.touch(exist_ok=False)
+        handle = locked(new)
+        os.rename(new, partial)  # a lock goes along
         yield partial
         os.replace(partial, path)
     finally:
-        with suppress(OSError):
-            partial.unlink()
+        for left in (partial, new):
+            with suppress(OSError):
+                left.unlink()
+        if handle is not None:
+            os.close(handle)
+
+
+def remove_partial_files(folders: Iterable[Path]) -> int:
+    """Remove the files that killed runs left half-written in these folders; return how many."""
+    removed = 0
+    for folder in folders:
+        try:
+            names = [entry.name for entry in os.scandir(folder) if _PARTIAL.fullmatch(entry.name)]
+        except OSError:  # it is not there yet
+            continue
+        for name in names:
+            handle = locked(folder / name)
+            if handle is not None:
+                with suppress(OSError):
+                    os.unlink(folder / name)
+                    removed += 1
+                os.close(handle)
+    return removed
+
+
+def check_folder(path: Path, what: str = '') -> None:
+    """Refuse a folder in which nothing can be written, or that cannot be made.
+
+    Args:
+        path: The folder, which need not be there.
+        what: Put before its name, such as an option.
+
+    Raises:
+        UserError: The message names the folder at fault.
+    """
+    nearest = path
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        if nearest == path and path.is_file():
+            raise UserError(f'{what}{shown(path)} is a file; name a folder')
+        raise UserError(f'{what}{shown(path)}: {shown(nearest)} is no folder')
+    if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise UserError(f'{what}{shown(path)}: the folder {shown(nearest)} cannot be written to')

@@ -1,0 +1,1 @@
+"""What the files of each format hold besides what libvips reads and writes; bytes in, bytes out."""
