@@ -30,6 +30,7 @@ setup(
         'test': ['pytest', 'hypothesis', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil', 'types-tqdm',
                  'setuptools', 'wheel', 'playwright', 'spandrel'],
         'demo': ['scikit-image'],
+        'docs': ['mkdocs-material', 'mkdocstrings[python]'],
         'benchmark': ['matplotlib', 'higher', 'torchopt'],
     },
     classifiers=[

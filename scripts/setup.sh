@@ -26,7 +26,7 @@ if ! cmp -s setup.py "$stamp"; then
     # basicsr builds from source and wants torch for it: given here, or pip would fetch a second one for the build
     pip torch torchvision setuptools wheel cython numpy
     pip --no-build-isolation basicsr==1.4.2
-    pip --editable '.[demo,test,web,export]'
+    pip --editable '.[demo,docs,test,web,export]'
     cp setup.py "$stamp"
 fi
 # shellcheck disable=SC1091

@@ -127,8 +127,8 @@ def merged(there, given):
 
 @pytest.fixture
 def own(make_pairs, tmp_path):
-    """The option files of training.md by name, with less to do, and pairs where they say."""
-    text = (ROOT / 'docs/training.md').read_text(encoding='utf-8')
+    """The option files of train.md by name, with less to do, and pairs where they say."""
+    text = (ROOT / 'docs/train.md').read_text(encoding='utf-8')
     opts = {}
     for name in ('stage1_maxl', 'stage1_real', 'stage2_mtl', 'test_real'):
         changes = re.search(rf'\*\*`my_{name}\.yml`\*\*.*?```yaml\n(.*?)```', text, re.DOTALL)
@@ -160,13 +160,13 @@ def test_training_on_pairs_of_ones_own_is_as_the_page_says(own, run, tmp_path, m
 
     Path('my_test_real.yml').write_text(yaml.safe_dump(own['test_real'], sort_keys=False), encoding='utf-8')
     shutil.copytree('my_data/val/lq', 'PHOTOS')
-    for line in '\n'.join(blocks('training.md', 'bash')).splitlines():
+    for line in '\n'.join(blocks('train.md', 'bash')).splitlines():
         if line.startswith('maxl-sr'):
             monkeypatch.setattr(sys, 'argv', line.split())
             assert maxl_sr.__main__.main() == 0, line
     assert len(list(Path('OUT').iterdir())) == 2
     cv2.imwrite('in.jpg', cv2.imread('PHOTOS/00.png'))
-    exec(blocks('training.md', 'python')[0], {})
+    exec(blocks('train.md', 'python')[0], {})
     assert Path('out.jpg').is_file()
 
 

@@ -25,7 +25,7 @@ class MaskNet(nn.Module):
     Raises:
         ValueError: An argument is not a positive integer.
 
-    Example:
+    Examples:
         >>> import torch
         >>> mask = MaskNet()(torch.rand(1, 3, 33, 47))
         >>> mask.shape, bool((mask > 0).all() and (mask < 1).all())

@@ -228,7 +228,7 @@ class MIRNet(nn.Module):
     Raises:
         ValueError: An argument is outside of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = MIRNet(num_feat=8, num_rrg=1, num_msrb=1)
         >>> net(torch.rand(1, 3, 16, 16)).shape

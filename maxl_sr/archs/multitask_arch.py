@@ -100,7 +100,7 @@ class MultiTaskNet(nn.Module):
     Raises:
         ValueError: An argument is outside of its range.
 
-    Example:
+    Examples:
         >>> net, y = MultiTaskNet(), torch.rand(1, 3, 33, 47)
         >>> sum(weight.numel() for weight in net.parameters())
         603360
@@ -170,7 +170,7 @@ class ParallelMultiTaskNet(MultiTaskNet):
     unless `num_aux_block` says otherwise, and predicts the input image itself. 620,064 parameters with the default
     arguments.
 
-    Example:
+    Examples:
         >>> ParallelMultiTaskNet()(torch.rand(1, 3, 33, 47)).shape
         torch.Size([1, 3, 33, 47])
     """

@@ -38,7 +38,7 @@ class CameraNoise:
 def add_camera_noise(image: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:
     """Return `image` (H, W, 3; BGR, float32 in [0, 1]) with the noise of a random camera, clipped.
 
-    Example:
+    Examples:
         >>> image = np.full((32, 32, 3), 0.5, np.float32)
         >>> add_camera_noise(image, CameraNoise(), np.random.default_rng(0)).shape
         (32, 32, 3)

@@ -97,7 +97,7 @@ def degrade(clean: np.ndarray, degradation: Degradation, noise: Noise | None, sc
             camera: CameraNoise | None = None) -> np.ndarray:
     """Return the degraded image (H/s, W/s, 3) of `clean` (H, W, 3), float32 in [0, 1], clipped.
 
-    Example:
+    Examples:
         >>> image = np.full((32, 32, 3), 0.5, np.float32)
         >>> degrade(image, Degradation(sigma=(1, 2)), None, 2, np.random.default_rng(0)).shape
         (16, 16, 3)

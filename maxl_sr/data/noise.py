@@ -139,7 +139,7 @@ def _add(image: np.ndarray, kind: str, noise: Noise, channels: str, rng: np.rand
 def add_noise(image: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
     """Return `image` (H, W, C; float32 in [0, 1]) with each kind of `noise` once, in random order, clipped.
 
-    Example:
+    Examples:
         >>> noise = Noise(gaussian=(25, 25), speckle=None, salt_pepper=None, channels='grey')
         >>> noisy = add_noise(np.full((32, 32, 3), 0.5, np.float32), noise, np.random.default_rng(0))
         >>> bool((noisy[..., 0] == noisy[..., 1]).all())

@@ -39,7 +39,7 @@ def augment_pair(noisy: np.ndarray, clean: np.ndarray, size: int, augmentation: 
                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return `noisy` and `clean` (H, W, C; float32 in [0, 1]) as `augmentation` changes them, ``(size, size, C)``.
 
-    Example:
+    Examples:
         >>> noisy, clean = np.random.default_rng(0).random((2, 32, 32, 3)).astype(np.float32)
         >>> options = PairAugmentation(noise_scale=(0.5, 0.5))
         >>> noisy, clean = augment_pair(noisy, clean, 24, options, np.random.default_rng(0))

@@ -78,7 +78,7 @@ class BlindSpotLoss(nn.Module):
     Raises:
         ValueError: An argument is none of its choices or out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.meta import Task, adapt

@@ -108,7 +108,7 @@ class MaskedReconstructionLoss(nn.Module):
     Raises:
         ValueError: An argument is none of its choices; in the call, shapes do not match.
 
-    Example:
+    Examples:
         >>> import torch
         >>> image, mask = torch.ones(1, 3, 4, 4), torch.full((1, 1, 4, 4), 0.5)
         >>> MaskedReconstructionLoss()(torch.zeros(1, 3, 4, 4), image, mask)

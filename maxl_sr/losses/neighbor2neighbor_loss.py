@@ -62,7 +62,7 @@ class Neighbor2NeighborLoss(nn.Module):
     Raises:
         ValueError: An argument is none of its choices or out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.meta import Task, adapt

@@ -30,7 +30,7 @@ class PSNRLoss(nn.Module):
     Raises:
         ValueError: `floor` is not above 0.
 
-    Example:
+    Examples:
         >>> PSNRLoss()(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1)).round()
         tensor(-20.)
     """

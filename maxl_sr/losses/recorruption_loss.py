@@ -54,7 +54,7 @@ class RecorruptionLoss(nn.Module):
     Raises:
         ValueError: An argument is none of its choices or of the wrong type.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.meta import Task, adapt

@@ -24,7 +24,7 @@ class SumLoss(nn.Module):
         ValueError: There are no losses.
         UserError: One is unknown, refuses an argument, or does not make one number of two images.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = SumLoss([{'type': 'L1Loss'}, {'type': 'MSELoss', 'loss_weight': 2}])
         >>> loss(torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16))
@@ -53,7 +53,7 @@ class SumObjective(nn.Module):
         ValueError: There are none.
         UserError: One is unknown, refuses an argument, or is no inner objective.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.meta import Task, adapt

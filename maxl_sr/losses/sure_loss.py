@@ -64,7 +64,7 @@ class SURELoss(nn.Module):
     Raises:
         ValueError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.meta import Task, adapt

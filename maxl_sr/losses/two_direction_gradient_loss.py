@@ -56,7 +56,7 @@ class TwoDirectionGradientLoss(nn.Module):
     Raises:
         ValueError: `reduction` is none of its choices; in the call, shapes do not match.
 
-    Example:
+    Examples:
         >>> import torch
         >>> ramp = torch.arange(4.).expand(1, 1, 4, 4)  # a slope of 1 across, none down
         >>> TwoDirectionGradientLoss()(torch.zeros(1, 1, 4, 4), ramp)

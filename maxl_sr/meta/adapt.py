@@ -17,7 +17,7 @@ def inner_loop(objective: Callable[[Weights], Tensor], weights: Weights, rates: 
     With `create_graph` the result can be differentiated through the steps; without, the gradients are constants and
     only the identity from `weights` to θ' is left (first order).
 
-    Example:
+    Examples:
         >>> weights = {'w': torch.tensor(1., requires_grad=True)}
         >>> [float(w['w'].detach()) for w, _ in inner_loop(lambda at: at['w'] ** 2, weights, 2 * [{'w': 0.25}])]
         [0.5, 0.25]
@@ -59,7 +59,7 @@ def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> 
     Raises:
         ValueError: `optimizer` is none of its choices, or the rates do not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss

@@ -45,7 +45,7 @@ class BoundNet:
     Raises:
         ValueError: An image that is larger than a tile has an offset.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> net, y = MultiTaskNet(), torch.rand(1, 3, 16, 16)

@@ -30,7 +30,7 @@ class Guard:
     Raises:
         ValueError: `margin`, `patience` or `every` is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss

@@ -19,7 +19,7 @@ def primary_and_auxiliary_loss(net: nn.Module, objective: Objective | None, pixe
                                mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return L_pri and L_aux (0 without an objective) of one pass through the network; loop (a) minimises their sum.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch.nn.functional as F
         >>> from maxl_sr.archs.mask_arch import MaskNet
@@ -56,7 +56,7 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
         lr: Rate α of the virtual step.
         average: Replaces tensors by their mean over all processes, in place.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch.nn.functional as F
         >>> from maxl_sr.archs.mask_arch import MaskNet

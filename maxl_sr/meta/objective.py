@@ -21,7 +21,7 @@ class Objective(Protocol):
 
     It has two steps, since with a frozen body all that `prepare` computes is needed only once an image.
 
-    Example:
+    Examples:
         >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
         >>> isinstance(BlindSpotLoss(), Objective)
         True

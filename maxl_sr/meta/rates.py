@@ -15,7 +15,7 @@ LEARN_LR = ('tensor', 'parameter')
 def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:
     """Return the same rate `lr` for all `weights` and steps.
 
-    Example:
+    Examples:
         >>> fixed_rates({'w': torch.ones(3)}, lr=0.1, steps=2)
         [{'w': 0.1}, {'w': 0.1}]
     """
@@ -39,7 +39,7 @@ class InnerRates(nn.Module):
     Raises:
         ValueError: `params` or `learn_lr` is none of its choices, or `lr` or `steps` is not positive.
 
-    Example:
+    Examples:
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> rates = InnerRates(MultiTaskNet(), lr=0.1, steps=3)
         >>> rates.kind()

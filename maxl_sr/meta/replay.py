@@ -28,7 +28,7 @@ def replay(loss: Callable[[Weights, Any], Tensor], weights: Weights, inputs: Any
         inputs: What else L depends on: tensors or None, in dictionaries, lists and tuples.
         rates: α of every step; their number is K.
 
-    Example:
+    Examples:
         >>> import torch
         >>> w, x = torch.ones(2, requires_grad=True), torch.tensor([1., 2.], requires_grad=True)
         >>> square = lambda weights, inputs: (weights['w'] * inputs[0]).square().sum() / 2

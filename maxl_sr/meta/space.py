@@ -46,7 +46,7 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
     Raises:
         ValueError: `params` is none of its choices.
 
-    Example:
+    Examples:
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> net = MultiTaskNet()
         >>> [len(adaptable_weights(net, params)) for params in PARAMS]
@@ -71,7 +71,7 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
 def realised(net: nn.Module, weights: Weights) -> tuple[Weights, Tensor | None]:
     """Return the weights of `net` that adapted `weights` stand for, and the offset of the input, if there is one.
 
-    Example:
+    Examples:
         >>> conv = nn.Conv2d(3, 4, 3, bias=False)
         >>> weights = {'weight.gain': torch.full((4, ), 2.)}
         >>> bool((realised(conv, weights)[0]['weight'] == 2 * conv.weight).all())

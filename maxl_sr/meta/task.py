@@ -30,7 +30,7 @@ class Task:
         weights: The weights that adapt, as the network has them.
         inputs: All else that the objective and the restored image depend on.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
         >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss

@@ -40,7 +40,7 @@ class Tiling:
     Both must be multiples of `multiple`, what the network halves an image down by. Only images whose sides are
     multiples of it too are split: a tile is then halved as the whole is.
 
-    Example:
+    Examples:
         >>> tiling = Tiling(size=64, halo=16)
         >>> [(tile.own[1], tile.read[1]) for tile in tiling.tiles((64, 128))]
         [(slice(0, 64, None), slice(0, 80, None)), (slice(64, 128, None), slice(48, 128, None))]

@@ -75,7 +75,7 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
     Raises:
         ValueError: An argument is none of its choices, or `steps` is below 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch.nn.functional as F
         >>> from maxl_sr.archs.mask_arch import MaskNet
@@ -154,7 +154,7 @@ def stored_bytes(net: nn.Module, objective: Objective, y: Tensor, mask: Tensor |
                  params: str = 'heads') -> int:
     """Return the bytes that 'stored' keeps of `steps` inner steps on the images `y`, from the graph of one of them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch.nn.functional as F
         >>> from maxl_sr.archs.mask_arch import MaskNet

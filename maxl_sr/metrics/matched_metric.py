@@ -70,7 +70,7 @@ def calculate_psnr_matched(img: np.ndarray, img2: np.ndarray, crop_border: int, 
     Raises:
         UserError: The sizes differ, or there is no noisy image.
 
-    Example:
+    Examples:
         >>> grey = np.full((16, 16, 3), 100.)
         >>> round(calculate_psnr_matched(grey + 5, grey + 3, 0, noisy=grey + 4), 2)
         48.13

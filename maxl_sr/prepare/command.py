@@ -7,7 +7,7 @@ the grid (counted row by row from 1, so a dropped tile leaves a gap), a whole im
 characters of NAME other than letters, digits, ``_`` and ``-`` become ``_``, since a dot ends the key of an LMDB.
 
 With ``--register`` the ground truth is moved onto the noisy image, with ``--match-light`` it gets its light; see
-``docs/training.md``. ``OUT/manifest.json`` (``manifest_lmdb.json``) records what each image gave and what was done to
+``docs/data.md``. ``OUT/manifest.json`` (``manifest_lmdb.json``) records what each image gave and what was done to
 it; a second run does only what is missing.
 """
 

@@ -20,7 +20,7 @@ def match_light(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     The difference of every channel is a mean over a Gaussian window of 128 pixels, of the blocks whose noise is not
     clipped and that show the same thing in both images. Where there are few, it is that of the whole image.
 
-    Example:
+    Examples:
         >>> clean = np.full((64, 64, 3), 100.)
         >>> float(match_light(clean, clean + 4).mean().round(2))
         104.0

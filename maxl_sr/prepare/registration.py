@@ -129,7 +129,7 @@ def register(noisy: np.ndarray, clean: np.ndarray) -> Registration:
     Raises:
         Unregistrable: There is too little texture, the images are too far apart, or tiles move in ways of their own.
 
-    Example:
+    Examples:
         >>> rows, columns = np.mgrid[:128, :160]
         >>> clean = np.repeat((128 + 60 * np.sin(rows / 5) * np.cos(columns / 4))[..., None], 3, 2).astype(np.uint8)
         >>> found = register(np.roll(clean, 1, axis=1), clean)  # what it shows at x is at x − 1 in `clean`
