@@ -4,7 +4,6 @@ import argparse
 import importlib
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 TASKS = {'sr2': 'sr_x2', 'sr4': 'sr_x4', 'deblur': 'deblur_motion'}
@@ -39,13 +38,6 @@ def positive_number(text: str) -> float:
     return value
 
 
-def path(text: str) -> Path:
-    """Return an argument that is a path; an empty one, of a variable that is not set, is not the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError('must not be empty')
-    return Path(text)
-
-
 def count(text: str) -> int:
     """Return an argument that must be an integer of at least 0; argparse names it by this function."""
     value = int(text)
@@ -58,13 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     from maxl_sr.formats.endings import suffixes
     from maxl_sr.photo import QUALITY
     from maxl_sr.restorer import PRESETS
+    from maxl_sr.utils.files import path_argument
 
     parser = argparse.ArgumentParser(prog='maxl-sr', description='Image restoration that adapts to each photograph.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('inputs', nargs='+', type=path, metavar='PHOTO_OR_FOLDER',
+    common.add_argument('inputs', nargs='+', type=path_argument, metavar='PHOTO_OR_FOLDER',
                         help=f"image files ({', '.join(suffixes())}), and folders, with all that is below them")
-    common.add_argument('-o', '--output', type=path, required=True, metavar='OUT',
+    common.add_argument('-o', '--output', type=path_argument, required=True, metavar='OUT',
                         help='folder of the results, under the names of the inputs; or a file, for one image')
     common.add_argument('--steps', type=count, help='steps of adaptation at most; 0: none (default: of the preset)')
     common.add_argument('--lr', type=positive_number, help='step size (default: of the preset)')
@@ -72,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument('--tile', type=count, metavar='PIXELS',
                         help='side of the tiles of large images (default: by the free memory)')
     common.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
-    common.add_argument('--report', type=path, metavar='FOLDER',
+    common.add_argument('--report', type=path_argument, metavar='FOLDER',
                         help='write report.csv and index.html there: before, after, mask, objective of every image')
     common.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
     common.add_argument('--shard', metavar='I/N',

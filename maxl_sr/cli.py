@@ -27,7 +27,7 @@ from maxl_sr.startup import INTERRUPTED
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.toolbox.seams import replace_everywhere
 from maxl_sr.utils.lock import locked
-from maxl_sr.utils.machine import is_out_of_memory
+from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 # What torch says where the machine, not the program, is at fault

@@ -16,7 +16,8 @@ from maxl_sr.errors import UserError
 from maxl_sr.folders import find
 from maxl_sr.formats.heif import HEIC
 from maxl_sr.photo import Photo
-from maxl_sr.utils.files import check_file, shown
+from maxl_sr.utils.files import check_file, failure, path_argument, shown
+from maxl_sr.utils.memory import is_out_of_memory
 
 HEADER = '| Data (images) | Test | noisy | before | after | gain (worst … best) | seconds |\n' + 7 * '|---' + '|'
 
@@ -58,7 +59,7 @@ def _plain(log: Path) -> dict[str, str]:
     """Rows of the table from the log of a test without adaptation, by data set."""
     rows = {}
     for name, figures in re.findall(r'Validation (.+)\n((?:\t.*\n)+)', _log(log)):
-        value = dict(re.findall(r'# (\w+): ([\d.]+)', figures))
+        value = dict(re.findall(r'# (\w+): (\d+(?:\.\d+)?)(?!\S)', figures))
         cell = ' / '.join(f'{float(value[key]):.{digits}f}' for key, digits in (('psnr', 2), ('ssim', 4))
                           if key in value)
         rows[name] = f'| {name} | {shown(log.parent.name)} | | {cell} | | | |'
@@ -76,6 +77,9 @@ def results(folders: Sequence[Path]) -> tuple[str, list[str]]:
     """
     rows, missing = [HEADER], []
     for folder in folders:
+        if not os.path.isdir(folder):
+            raise UserError(f'there is no folder {shown(folder)}')
+        os.scandir(folder).close()  # glob does not tell of a folder that cannot be read
         tables, logs = sorted(folder.glob('*.csv')), sorted(folder.glob('test_*.log'))
         if not tables and not logs:
             raise UserError(f'{shown(folder)} holds no results of a test (NAME.csv or test_….log)')
@@ -98,7 +102,9 @@ def _read(path: Path) -> np.ndarray:
     try:
         # By its bytes: OpenCV takes no name that is not UTF-8
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError, ValueError):
+    except (cv2.error, OSError, ValueError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise UserError(f'there is not enough memory for the image {shown(path)}') from error
         image = None
     if image is None:
         raise UserError(f'cannot read the image {shown(path)}')
@@ -163,9 +169,9 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
 def main() -> int:
     """Print the table; return the exit code: 2 for a mistake, 1 where a test did not come to its end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folders', nargs='+', type=Path, metavar='FOLDER',
+    parser.add_argument('folders', nargs='+', type=path_argument, metavar='FOLDER',
                         help='results/NAME of tests; with --gt folders of images')
-    parser.add_argument('--gt', type=Path, help='folder of the ground truth; images are matched by name')
+    parser.add_argument('--gt', type=path_argument, help='folder of the ground truth; images are matched by name')
     parser.add_argument('--crop-border', type=int, default=0, metavar='PIXELS',
                         help='with --gt: left out at every side')
     parser.add_argument('--y-channel', action='store_true', help='with --gt: compare the luma')
@@ -181,8 +187,11 @@ def main() -> int:
         for sentence in missing:
             print(f'error: {sentence}', file=sys.stderr)
         return 1 if missing else 0
-    except (UserError, OSError, MemoryError) as error:
-        print(f'error: {shown(str(error))}', file=sys.stderr)
+    except OSError as error:
+        print(f'error: {failure(error)}', file=sys.stderr)
+        return 2
+    except (UserError, MemoryError) as error:
+        print(f'error: {shown(str(error)) or "there is not enough memory"}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

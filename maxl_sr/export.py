@@ -23,7 +23,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import read_option_file
 from maxl_sr.restorer import PRESETS, Restorer
-from maxl_sr.utils.files import check_file, check_folder, remove_partial_files, replacing, shown
+from maxl_sr.utils.files import check_file, check_folder, failure, path_argument, remove_partial_files, replacing, shown
 from maxl_sr.utils.packaged import find_option_file
 
 LIBRARIES = {'.onnx': ('onnx', 'onnxscript', 'onnxruntime'), '.safetensors': ('safetensors.torch', ), '.pth': ()}
@@ -129,6 +129,8 @@ class Enlarging(nn.Module):
 # ---- the formats --------------------------------------------------------------------------------------------------
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return failure(error)
     text = str(error if isinstance(error, UserError) else error.__cause__ or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -262,13 +264,13 @@ def to_pth(source: Source) -> bytes:
 def _parser() -> argparse.ArgumentParser:
     called = sys.argv[0] if sys.argv[0].startswith('maxl-sr ') else 'python -m maxl_sr.export'
     parser = argparse.ArgumentParser(prog=called, description=__doc__)
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
+    parser.add_argument('-o', '--output', type=path_argument, required=True, metavar='FILE',
                         help='.onnx, .safetensors or .pth; written over if it is there')
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument('--preset', choices=PRESETS, default='fast', help='(default: %(default)s)')
     choice.add_argument('-opt', metavar='OPTION_FILE', help="option file of a test with a network of one's own")
     parser.add_argument('--weights', metavar='FILE', help='with -opt: another checkpoint')
-    parser.add_argument('--image', type=Path, metavar='PHOTO', help='adapt the weights to this photograph')
+    parser.add_argument('--image', type=path_argument, metavar='PHOTO', help='adapt the weights to this photograph')
     parser.add_argument('--steps', type=int, help='with --image: steps at most (default: of the preset)')
     parser.add_argument('--lr', type=float, help='with --image: step size (default: of the preset)')
     parser.add_argument('--no-guard', action='store_true', help='with --image: take all steps')

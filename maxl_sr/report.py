@@ -16,7 +16,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta.tiled import scaled
 from maxl_sr.photo import Photo
 from maxl_sr.restorer import Restoration, Restorer
-from maxl_sr.utils.files import check_file, check_folder, check_name, remove_partial_files, replacing
+from maxl_sr.utils.files import check_file, check_folder, check_name, real, remove_partial_files, replacing
 
 SIDE = 512  # pixels of the input that are shown at their size
 OVERVIEW = 240
@@ -141,12 +141,18 @@ class Report:
         self._table = folder / 'report.csv'
         self._rows: dict[str, Row] = {}
         if not self._table.exists():
+            if os.path.lexists(folder / 'index.html'):
+                raise UserError(f"--report: {folder / 'index.html'} would be written over, and there is no report.csv "
+                                'beside it; name another folder')
             return
         check_file(self._table)
         csv.field_size_limit(FIELD)
         try:
             with open(self._table, encoding='utf-8', newline='') as file:
-                for given in csv.DictReader(file):
+                reader = csv.DictReader(file)
+                if reader.fieldnames != [field.name for field in fields(Row)]:
+                    raise ValueError('other columns')
+                for given in reader:
                     row = Row(given['image'], given['restored'], int(given['width']), int(given['height']),
                               int(given['steps']), int(given['taken']), float(given['seconds']),
                               float(given['mask_mean']) if given['mask_mean'] else None,
@@ -163,7 +169,7 @@ class Report:
         Raises:
             UserError: The report cannot be written.
         """
-        name = f'{source.stem[:40]}-{hashlib.sha256(os.fsencode(target.resolve())).hexdigest()[:8]}'
+        name = f'{source.stem[:40]}-{hashlib.sha256(os.fsencode(real(target))).hexdigest()[:8]}'
         mask = restorer.mask(photo.pixels)
         part = _middle(*photo.pixels.shape[:2])
         folder = self.folder / 'pictures'

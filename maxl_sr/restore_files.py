@@ -12,7 +12,7 @@ from maxl_sr.photo import Photo
 from maxl_sr.progress import Progress, tell
 from maxl_sr.report import Report
 from maxl_sr.restorer import Restorer
-from maxl_sr.utils.files import check_file, check_folder, remove_partial_files, shown
+from maxl_sr.utils.files import check_file, check_folder, real, remove_partial_files, shown
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def _of_input(path: Path, output: Path, own: list[Path]) -> list[Job]:
     found = find(path)
     files, skipped = found.files, found.told()
     for folder in own:
-        if path.resolve() in folder.parents:
-            files = [file for file in files if folder not in file.resolve().parents]
+        if real(path) in folder.parents:
+            files = [file for file in files if folder not in real(file).parents]
     if not files:
         raise UserError(f"{shown(path)} holds no image ({', '.join(suffixes())})" + (f'; {skipped}' if skipped else ''))
     if skipped:
@@ -57,7 +57,7 @@ def jobs(inputs: list[Path], output: Path, report: Path | None = None) -> list[J
         UserError: An input is not there or of another format, a folder holds no image, two images would be written to
             one file, or one over an input, or the output cannot be written.
     """
-    own = [output.resolve(), *([] if report is None else [report.resolve()])]
+    own = [real(output), *([] if report is None else [real(report)])]
     found = [job for path in inputs for job in _of_input(path, output, own)]
     if output.suffix.lower() in suffixes() and not output.is_dir():
         if len(found) > 1:
@@ -70,9 +70,9 @@ def jobs(inputs: list[Path], output: Path, report: Path | None = None) -> list[J
     else:
         check_folder(output, '-o ')
     taken: dict[Path, Path] = {}
-    sources = {job.source.resolve(): job.source for job in found}
+    sources = {real(job.source): job.source for job in found}
     for job in found:
-        target = job.target.resolve()
+        target = real(job.target)
         if target in sources:
             raise UserError(f'{shown(sources[target])} would be written over; name another folder with -o')
         if target in taken:

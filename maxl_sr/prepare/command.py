@@ -17,14 +17,15 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.outputs import Manifest, make_folders, make_lmdb
-from maxl_sr.prepare.sources import LAYOUTS, Source
+from maxl_sr.prepare.sources import LAYOUTS, LEGAL, Source
 from maxl_sr.prepare.tiles import Cutting
+from maxl_sr.utils.files import check_name, failure, path_argument, remove_partial_files, shown
+from maxl_sr.utils.lock import locked
 
 
 def _summary(sources: list[Source], manifest: Manifest, written: int, args: argparse.Namespace) -> str:
@@ -71,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', required=True)
     for name, layout in LAYOUTS.items():
         sub = commands.add_parser(name, help=layout.text, description=layout.text)
-        sub.add_argument('root', type=Path, metavar='ROOT')
-        sub.add_argument('-o', '--out', type=Path, required=True, metavar='OUT')
+        sub.add_argument('root', type=path_argument, metavar='ROOT')
+        sub.add_argument('-o', '--out', type=path_argument, required=True, metavar='OUT')
         if name == 'sr':
             sub.set_defaults(size=0, step=None)
         else:
@@ -104,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == 'polyu':
             sub.add_argument('--part', choices=('original', 'cropped'), default='original',
                              help='the full images or the official crops (default: %(default)s)')
-            sub.add_argument('--split', type=Path, metavar='FILE',
+            sub.add_argument('--split', type=path_argument, metavar='FILE',
                              help='JSON with the scene lists train and val (default: ROOT/split.json if there)')
             sub.add_argument('--subset', choices=('train', 'val', 'all'), default='all',
                              help='scenes of the split (default: %(default)s)')
@@ -137,25 +138,38 @@ def run(argv: Sequence[str] | None = None) -> str:
     for folder in (args.root, args.out):
         if not folder.is_dir() and (folder is args.root or folder.exists()):
             raise UserError(f'{folder} is not a folder.')
+    with _large_images():
+        return _prepare(args)
+
+
+def _prepare(args: argparse.Namespace) -> str:
     sources = LAYOUTS[args.command].find(args)
     if not sources:
         raise UserError(f'No image for {args.command} was found in {args.root}.')
     by_name: dict[str, Source] = {}
     for source in sources:
+        if LEGAL.fullmatch(source.name) is None:
+            raise UserError(f'{shown(source.gt)} leaves no name for its tiles; rename it.')
         if by_name.setdefault(source.name, source) is not source:
             raise UserError(f'{source.gt} and {by_name[source.name].gt.name} would both give tiles called '
                             f'{source.name}; rename one of them.')
     options = {'command': args.command, 'size': args.size, 'step': args.step, 'max_shift': args.max_shift,
                'register': args.register, 'match_light': args.match_light}
-    manifest = Manifest(args.out, options, args.lmdb)
-    gone = sorted(manifest.done.keys() - by_name.keys())
+    if args.lmdb:
+        check_name(args.out, '-o ')  # LMDB takes no other
+    with locked(args.out / 'manifest'):
+        return _write(args, sources, Manifest(args.out, options, args.lmdb))
+
+
+def _write(args: argparse.Namespace, sources: list[Source], manifest: Manifest) -> str:
+    remove_partial_files([args.out])
+    gone = sorted(manifest.done.keys() - {source.name for source in sources})
     if gone:  # scenes that are held out now must not linger from an earlier run
         raise UserError(f'{args.out} holds tiles of {gone[0]}, which is not among the images now; '
                         'use another -o or delete the folder.')
     cutting = Cutting(args.size, args.step, args.max_shift, args.register, args.match_light, args.command == 'sr')
     make = make_lmdb if args.lmdb else make_folders
-    with _large_images():
-        written = make(args.out, sources, manifest, args.root, cutting, args.jobs)
+    written = make(args.out, sources, manifest, args.root, cutting, args.jobs)
     return _summary(sources, manifest, written, args)
 
 
@@ -164,10 +178,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(run(argv))
     except UserError as err:
-        print(f'error: {err}', file=sys.stderr)
+        print(f'error: {shown(str(err))}', file=sys.stderr)
         return 2
     except OSError as err:
-        print(f'error: {err}', file=sys.stderr)
+        print(f'error: {failure(err)}', file=sys.stderr)
+        return 2
+    except MemoryError:
+        print('error: there is not enough memory', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted; the same command continues', file=sys.stderr)

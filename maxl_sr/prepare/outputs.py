@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from tqdm import tqdm
 
 from maxl_sr.errors import UserError
-from maxl_sr.prepare.sources import Source
+from maxl_sr.prepare.sources import LEGAL, Source
 from maxl_sr.prepare.tiles import PNG_LEVEL, Cut, Cutting, Task, cut_all, write
+from maxl_sr.utils.files import check_file, remove_partial_files
 
 SAVE_SECONDS = 5.0
 FIRST_MAP = 2 ** 26  # bytes
@@ -29,11 +31,14 @@ class Manifest:
         self.path = out / ('manifest_lmdb.json' if lmdb else 'manifest.json')
         self.options = options
         self.done: dict[str, dict[str, Any]] = {}
-        if self.path.is_file():
+        if os.path.lexists(self.path):
+            check_file(self.path)
             try:
                 content = json.loads(self.path.read_text(encoding='utf-8'))
                 made_with, self.done = content['options'], content['images']
-            except (ValueError, KeyError, TypeError) as err:
+                if not isinstance(made_with, dict) or not all(_is_entry(*item) for item in self.done.items()):
+                    raise ValueError('no entry')
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
                 raise UserError(f'{self.path} is damaged; delete the folder {out} or use another -o.') from err
             changed = [f'{key.replace("_", "-")} {made_with.get(key, False)} (now {value})'
                        for key, value in options.items() if made_with.get(key, False) != value]
@@ -58,6 +63,22 @@ class Manifest:
             self.done[source.name]['refused'] = cut.refused
 
 
+def _is_entry(name: str, entry: Any) -> bool:
+    """Whether a manifest says so of an image; the names of its tiles are none of other files."""
+    own = re.compile(re.escape(name) + r'(_s\d+)?')
+    return (isinstance(entry, dict) and LEGAL.fullmatch(name) is not None and isinstance(entry['files'], list)
+            and isinstance(entry['tiles'], list) and all(own.fullmatch(tile) for tile in entry['tiles'])
+            and isinstance(entry['scene'], str) and all(isinstance(entry[key], int) for key in ('dropped', 'whole'))
+            and isinstance(entry.get('refused', ''), str) and _is_alignment(entry.get('alignment', {})))
+
+
+def _is_alignment(told: Any) -> bool:
+    if not isinstance(told, dict) or not all(isinstance(value, (int, float)) for value in told.values()):
+        return False
+    return not told or ({'psnr_before', 'psnr_after'} <= told.keys()
+                        and ('shift_before' in told) == ('shift_after' in told))
+
+
 def _require_tiles(manifest: Manifest, root: Path, cutting: Cutting) -> None:
     if any(entry['tiles'] for entry in manifest.done.values()):
         return
@@ -74,12 +95,11 @@ def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Pat
     kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
     have = set()
     for kind in kinds:
+        if os.path.lexists(out / kind) and not (out / kind).is_dir():
+            raise UserError(f'{out / kind} is no folder; use another -o or move it away.')
         (out / kind).mkdir(parents=True, exist_ok=True)
-        for path in (out / kind).iterdir():
-            if path.name.startswith('.') and '.partial' in path.name:
-                path.unlink()
-            else:
-                have.add(f'{kind}/{path.name}')
+        remove_partial_files([out / kind])
+        have |= {f'{kind}/{path.name}' for path in (out / kind).iterdir()}
     manifest.save()  # before the first tile: from here on the folder is known as ours
     todo: list[tuple[list[list[Any]], Task]] = []
     for source in sources:

@@ -127,7 +127,8 @@ def register(noisy: np.ndarray, clean: np.ndarray) -> Registration:
     """Return the field by which `clean` comes onto `noisy`, BGR images ``(H, W, 3)`` of one size.
 
     Raises:
-        Unregistrable: There is too little texture, the images are too far apart, or tiles move in ways of their own.
+        Unregistrable: They are too small, have too little texture or are too far apart, or tiles move in ways of their
+            own.
 
     Examples:
         >>> rows, columns = np.mgrid[:128, :160]
@@ -136,6 +137,8 @@ def register(noisy: np.ndarray, clean: np.ndarray) -> Registration:
         >>> found.field[:, 0].round(1)
         array([-1.,  0.])
     """
+    if min(noisy.shape[:2]) <= 2 * GRID:
+        raise Unregistrable('too small')
     noisy, clean = _smooth(noisy), _smooth(clean)
     field = np.zeros((2, 3))
     if np.ptp(noisy) and np.ptp(clean):

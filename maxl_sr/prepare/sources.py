@@ -2,15 +2,19 @@
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from maxl_sr.data.data_util import EXTENSIONS
 from maxl_sr.errors import UserError
+from maxl_sr.utils.files import check_file
+
+LEGAL = re.compile(r'[\w-]+', re.ASCII)  # names of tiles
 
 
 class Source(NamedTuple):
@@ -106,8 +110,8 @@ def _sr(args: argparse.Namespace) -> list[Source]:
         try:
             with Image.open(gt) as large, Image.open(lq) as small:
                 scales[large.width // small.width] = lq
-        except UnidentifiedImageError:
-            continue  # told when it is read
+        except Exception:  # the decoders of each format have their own; told when it is read
+            continue
     if len(scales) > 1:
         a, b = sorted(scales)[:2]
         raise UserError(f'{args.root} holds pairs of scale {a} ({scales[a].name}) and of scale {b} ({scales[b].name}); '
@@ -144,17 +148,20 @@ def _polyu(args: argparse.Namespace) -> list[Source]:
     subset: dict[str, str] = {}  # scene -> train or val
     stems: dict[str, str] = {}  # how the scene's files start -> scene
     if args.split or args.subset != 'all' or file.is_file():
+        if not os.path.lexists(file):
+            raise UserError(f'{file}: no such split file; give --split FILE, or use --subset all.')
+        check_file(file)
         try:
             split = json.loads(file.read_text(encoding='utf-8'))
             for part in ('train', 'val'):
+                if not isinstance(split[part], list):
+                    raise TypeError(part)
                 for scene in split[part]:
                     if subset.setdefault(scene, part) != part:
                         raise UserError(f'{file} has the scene {scene} in both train and val.')
             crops = split.get('crops', {}) if args.part == 'cropped' else {}
             stems = {crops.get(scene, scene): scene for scene in subset}
-        except FileNotFoundError:
-            raise UserError(f'{file}: no such split file; give --split FILE, or use --subset all.') from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             if isinstance(err, UserError):
                 raise
             raise UserError(f'{file} is not a split file with the lists "train" and "val".') from err

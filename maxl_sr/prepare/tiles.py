@@ -16,7 +16,8 @@ from maxl_sr.errors import UserError
 from maxl_sr.prepare.light import match_light
 from maxl_sr.prepare.registration import Unregistrable, register, shift_between
 from maxl_sr.prepare.sources import Source
-from maxl_sr.utils.files import replacing
+from maxl_sr.utils.files import replacing, shown
+from maxl_sr.utils.memory import is_out_of_memory
 
 PNG_LEVEL = 1  # tiles are read far more often than stored
 
@@ -66,8 +67,15 @@ class Cut(NamedTuple):
 
 
 def read(path: Path) -> np.ndarray:
-    """Return 8-bit BGR; Pillow judges whether the file is complete, for OpenCV fills missing rows with grey."""
-    data = path.read_bytes()
+    """Return 8-bit BGR; Pillow judges whether the file is complete, for OpenCV fills missing rows with grey.
+
+    Raises:
+        UserError: It cannot be read, whatever the cause.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f'cannot read {shown(path)}: {error.strerror}') from error
     try:
         try:
             with Image.open(io.BytesIO(data)) as image:
@@ -75,10 +83,12 @@ def read(path: Path) -> np.ndarray:
         except UnidentifiedImageError:
             pass  # some kinds only OpenCV reads, 16-bit RGB TIFF for one
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, SyntaxError, ValueError, cv2.error) as err:
-        raise UserError(f'{path} cannot be read as an image; it is damaged or truncated.') from err
+    except Exception as error:  # the decoders of each format have their own
+        if is_out_of_memory(error):
+            raise UserError(f'there is not enough memory to read {shown(path)}; fewer --jobs need less.') from error
+        raise UserError(f'{shown(path)} cannot be read as an image; it is damaged or truncated.') from error
     if pixels is None:
-        raise UserError(f'{path} cannot be read as an image.')
+        raise UserError(f'{shown(path)} cannot be read as an image.')
     return pixels
 
 
@@ -154,6 +164,16 @@ def _pair(source: Source, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict
 
 
 def _cut(task: Task) -> Cut:
+    try:
+        return _cut_one(task)
+    except (MemoryError, cv2.error) as error:
+        if is_out_of_memory(error):
+            raise UserError(f'there is not enough memory for {shown(task.source.gt)}; fewer --jobs need less.') \
+                from error
+        raise
+
+
+def _cut_one(task: Task) -> Cut:
     source, cutting, folder = task.source, task.cutting, task.folder
     size, step = cutting.size, cutting.step
     try:

@@ -20,7 +20,7 @@ from torch import nn
 from maxl_sr.errors import UserError
 from maxl_sr.toolbox.seams import replace_everywhere
 from maxl_sr.utils.checkpoint import read_weights
-from maxl_sr.utils.machine import is_out_of_memory
+from maxl_sr.utils.memory import is_out_of_memory
 
 GROUP_KEYS = ('initial_lr', 'betas', 'eps', 'weight_decay', 'amsgrad')
 SCHEDULER_KEYS = ('milestones', 'gamma', 'restarts', 'restart_weights', 'periods', 'eta_min')

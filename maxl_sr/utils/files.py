@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import argparse
 import os
 import re
 import stat
@@ -23,6 +24,25 @@ _KINDS = ((stat.S_ISFIFO, 'a named pipe'), (stat.S_ISSOCK, 'a socket'), (stat.S_
 def shown(path: str | Path) -> str:
     """Return a path as text that can be printed and written: bytes that are not UTF-8 as escapes."""
     return str(path).encode('utf-8', 'backslashreplace').decode()
+
+
+def path_argument(text: str) -> Path:
+    """Return an argument that is a path; an empty one, of a variable that is not set, is not the current folder."""
+    if not text or '\0' in text:
+        raise argparse.ArgumentTypeError('must not hold the character NUL' if text else 'must not be empty')
+    return Path(text)
+
+
+def real(path: Path) -> Path:
+    """Return a path without links; one that is a circle of them as it is, where ``Path.resolve`` may raise."""
+    return Path(os.path.realpath(path))
+
+
+def failure(error: OSError) -> str:
+    """Return what the system says of a file, with its name, in words."""
+    if error.strerror is None:
+        return shown(str(error))
+    return error.strerror if error.filename is None else f'{shown(os.fsdecode(error.filename))}: {error.strerror}'
 
 
 def check_name(path: str | Path, what: str = '') -> None:
@@ -78,6 +98,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         UserError: What is there is a pipe or a device.
+        OSError: It cannot be written; the name is that of `path`.
     """
     if os.path.exists(path) and not os.path.isdir(path):
         check_file(path)
@@ -90,6 +111,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.rename(new, partial)  # a lock goes along
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(partial), str(new)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # of this name the user knows
     finally:
         for left in (partial, new):
             with suppress(OSError):

@@ -16,15 +16,6 @@ _CGROUPS = ((Path('/sys/fs/cgroup'), 'memory.max', 'memory.current'),
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-# What the allocators of torch and of oneDNN say on a CPU, in a RuntimeError
-_NO_MEMORY = ('DefaultCPUAllocator', 'could not create a primitive', 'could not create a memory object')
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is for want of memory, of the host or a GPU."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in _NO_MEMORY)
-
-
 @functools.cache
 def keep_freed_memory() -> bool:
     """Let glibc keep what torch frees on a CPU, instead of giving it back and faulting it in again at every operation.

@@ -83,7 +83,7 @@ def _serve(args: argparse.Namespace, limits: Limits, root: Path, stopped: thread
     door = Middleware(Door, names=known_names(args.host, args.allowed_host), addresses=args.host not in LOOPBACK,
                       uploads=uploads, runs=runs)
     _, address, _ = page.launch(
-        server_name=args.host, server_port=args.port, share=False, inbrowser=args.open, quiet=True,
+        server_name=f'[{args.host}]' if ':' in args.host else args.host, server_port=args.port, share=False, inbrowser=args.open, quiet=True,
         prevent_thread_lock=True, max_file_size=int(limits.file_size * 1e6), footer_links=[], ssr_mode=False,
         enable_monitoring=False, run_history=False, pwa=False, mcp_server=False,
         theme=gr.themes.Soft(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
