@@ -90,6 +90,23 @@ def locked(path: Path) -> int | None:
     return handle
 
 
+def _made(path: Path) -> int | None:
+    """Make a file and return it open with a lock on it; None where there are no locks."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            os.close(handle)
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # the file system knows none
+            os.close(handle)
+            return None
+        if os.path.exists(path):
+            return handle
+        os.close(handle)  # taken for one of a killed run in the moment before it was locked
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a hidden file beside `path`, with its ending, that takes its place if no error comes.
@@ -102,23 +119,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if os.path.exists(path) and not os.path.isdir(path):
         check_file(path)
-    name = uuid.uuid4().hex
-    partial, new = (path.with_name(f'.{name}.{kind}{path.suffix}') for kind in ('partial', 'new'))
+    partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
     handle: int | None = None
     try:
-        new.touch(exist_ok=False)
-        handle = locked(new)
-        os.rename(new, partial)  # a lock goes along
+        handle = _made(partial)
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.errno is None or error.filename not in (None, str(partial), str(new)):
+        if error.errno is None or error.filename not in (None, str(partial)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # of this name the user knows
     finally:
-        for left in (partial, new):
-            with suppress(OSError):
-                left.unlink()
+        with suppress(OSError):
+            partial.unlink()
         if handle is not None:
             os.close(handle)
 

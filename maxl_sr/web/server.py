@@ -58,6 +58,8 @@ def _check(args: argparse.Namespace) -> Limits:
     if args.max_uploads < args.max_file_size:
         raise UserError(f'--max-uploads {args.max_uploads:g} must be at least --max-file-size {args.max_file_size:g}')
     try:
+        if '%' in args.host:  # the zone of an IPv6 address: no browser takes it
+            raise OSError
         found = socket.getaddrinfo(args.host, args.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise UserError(f'--host {args.host!r} is no address or name of this computer') from error
@@ -82,9 +84,10 @@ def _serve(args: argparse.Namespace, limits: Limits, root: Path, stopped: thread
     page = build(sessions, runs, limits, args.device)
     door = Middleware(Door, names=known_names(args.host, args.allowed_host), addresses=args.host not in LOOPBACK,
                       uploads=uploads, runs=runs)
+    name = f'[{args.host}]' if ':' in args.host else args.host  # as in an address
     _, address, _ = page.launch(
-        server_name=f'[{args.host}]' if ':' in args.host else args.host, server_port=args.port, share=False, inbrowser=args.open, quiet=True,
-        prevent_thread_lock=True, max_file_size=int(limits.file_size * 1e6), footer_links=[], ssr_mode=False,
+        server_name=name, server_port=args.port, share=False, inbrowser=args.open, quiet=True, prevent_thread_lock=True,
+        max_file_size=int(limits.file_size * 1e6), footer_links=[], ssr_mode=False,
         enable_monitoring=False, run_history=False, pwa=False, mcp_server=False,
         theme=gr.themes.Soft(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
         app_kwargs={'middleware': [Middleware(Policy), door]})
