@@ -73,7 +73,7 @@ def test_results_of_tests(call, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (('lost',), 'lost holds no results of a test'),
+    (('lost',), 'there is no folder lost'),
     (('empty',), 'empty holds no results of a test'),
     (('strange',), 'strange/x.csv is no table of a test'),
     (('noisy', '--crop-border', '2'), '--crop-border and --y-channel need --gt'),

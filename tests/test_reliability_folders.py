@@ -171,4 +171,4 @@ def test_an_option_file_that_cannot_be_read_is_named(nobody, monkeypatch, capsys
         monkeypatch.setattr(sys, 'argv', ['maxl-sr', *arguments])
         assert command.main() == 2
         told = capsys.readouterr().err
-        assert told.startswith('error: ') and "Permission denied: 'own.yml'" in told and told.count('\n') == 1
+        assert told.startswith('error: ') and 'cannot read own.yml: Permission denied' in told and told.count('\n') == 1

@@ -353,3 +353,26 @@ def test_large_images_are_not_refused(pairs, monkeypatch, run):
     assert run('train', train_options('MAXLModel', pairs)) == 0
     assert PIL.Image.MAX_IMAGE_PIXELS == 100
     assert Path('experiments/tiny').is_dir()
+
+
+# --- values that Python takes and nothing else ---
+
+
+@pytest.mark.parametrize('value', [2**63, -2**63 - 1, 10**30, 10**400])
+@pytest.mark.parametrize('key', ['train__aux_opt__loss_weight', 'train__alternate_every', 'manual_seed',
+                                 'datasets__train__gt_size', 'logger__save_checkpoint_freq'])
+def test_integers_beyond_64_bits(refused, options, key, value):  # noqa: F811
+    refused('train', edited(options, **{key: value}), key.split('__')[-1], 'digits is too large')
+
+
+@pytest.mark.parametrize('betas', [None, 5, 'x', [], [0.9], [0.9, 0.99, 0.9], ['x', 'y'], [0.9, 1], [-1, 0.9], {}])
+def test_betas_that_are_none(refused, options, betas):  # noqa: F811
+    refused('train', edited(options, train__optim_g__betas=betas), 'train: optim_g: betas must be two numbers')
+
+
+def test_null_for_the_crop(refused, options):  # noqa: F811
+    refused('train', edited(options, datasets__train__gt_size=None), 'datasets: train: gt_size must be an integer')
+
+
+def test_a_number_in_quotes_is_told_how_to_write_it(refused, options):  # noqa: F811
+    refused('train', edited(options, network_g__num_block='3'), "num_block", "not the text '3'; write 3 without quotes")

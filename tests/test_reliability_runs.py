@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import photo_runs
 import pytest
@@ -272,3 +273,57 @@ def test_replacing_a_file_keeps_it_until_the_new_one_is_whole(tmp_path):
         partial.write_text('half')
         raise ZeroDivisionError
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('output', ['circle', 'circle/x', 'circle/x.png'])
+def test_outputs_that_are_circles_of_links(call, folder, output):
+    os.symlink('circle', folder / 'circle')
+    code, told = call('denoise', 'in/a.png', '-o', output, '--steps', '0', '--device', 'cpu')
+    assert code in (1, 2) and told.err.count('error: ') == 1 and 'circle' in told.err
+
+
+@pytest.mark.parametrize('arguments', [('denoise', 'in', '-o', 'a\0b'), ('denoise', 'a\0b', '-o', 'out'),
+                                       ('export', '-o', 'a\0.pth'), ('export', '-o', ''), ('compare', ''),
+                                       ('compare', 'in', '--gt', ''), ('export', '-o', 'a.pth', '--image', '')])
+def test_paths_that_are_none(call, folder, arguments):
+    code, told = call(*arguments)
+    assert code == 2 and 'must not ' in told.err.splitlines()[-1]
+    assert files(folder) == ['in/a.png', 'in/sub/b.jpg']
+
+
+def test_a_report_is_not_written_over_a_page_of_others(call, folder):
+    (folder / 'site').mkdir()
+    (folder / 'site/index.html').write_text('mine')
+    for table in (None, 'image,psnr\n', '"' * 9, '\0' * 9):
+        if table is not None:
+            (folder / 'site/report.csv').write_text(table)
+        code, told = denoise(call, 'in', '--report', 'site')
+        assert code == 2 and 'error: --report: site/' in told.err
+        assert (folder / 'site/index.html').read_text() == 'mine' and not (folder / 'out').exists()
+
+
+@pytest.mark.parametrize('name', ['x' * 300, 'none/' * 40 + 'x' * 300])
+def test_what_the_system_says_of_a_hidden_file_is_told_of_the_one_that_was_asked_for(folder, name):
+    with pytest.raises(OSError) as info:
+        with replacing(folder / name):
+            pass
+    assert info.value.filename == str(folder / name)
+
+
+def test_compare_names_what_it_cannot_read(call, folder):
+    (folder / 'results').mkdir()
+    (folder / 'results/test_x.log').write_text('Validation x\n\t# psnr: 1.2.3\n\t# ssim: 0.5\n')
+    code, told = call('compare', 'results')
+    assert code == 0 and '| x | results | | 0.5000 | | | |' in told.out
+    for name in ('nowhere', 'in/a.png'):
+        code, told = call('compare', name)
+        assert code == 2 and told.err == f'error: there is no folder {name}\n'
+
+
+def test_compare_tells_want_of_memory_from_a_damaged_image(call, folder, monkeypatch):
+    def fail(*args):
+        raise cv2.error('Insufficient memory: Failed to allocate 9 bytes')
+
+    monkeypatch.setattr(cv2, 'imdecode', fail)
+    code, told = call('compare', 'in', '--gt', 'in')
+    assert code == 2 and told.err == 'error: there is not enough memory for the image in/a.png\n'

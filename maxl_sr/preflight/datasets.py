@@ -172,6 +172,8 @@ def _check_images(where: str, dataset: Dataset, section: dict[str, Any]) -> None
     """Every image can be read, both of a pair fit, and none is smaller than the training crop."""
     scale = dataset.opt.get('scale', 1)  # type: ignore[attr-defined]
     crop = section.get('gt_size') if section['phase'] == 'train' else None
+    if crop is None and section['phase'] == 'train' and 'gt_size' in section:
+        raise UserError(f'{where}: gt_size must be an integer of at least 1, not null')
     sizes_of: list[tuple[str, dict[str, Size]]] = []
     for name, sizes in _sizes(dataset):
         sizes_of.append((name, sizes))

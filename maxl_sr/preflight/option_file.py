@@ -35,7 +35,7 @@ def read_option_file(path: str, forced: Sequence[str] = ()) -> dict[str, Any]:
     for key in ('train', 'val', 'logger', 'dist_params'):
         if not isinstance(opt.get(key), (dict, type(None))):
             raise UserError(f'{path}: {key} must be a section, not {opt[key]!r}')
-    _check_text_booleans(path, opt)
+    _check_values(path, opt)
     check_name(f'{path}: name', opt['name'])
     seed = opt.get('manual_seed')
     # NumPy takes 32 bits, and every process adds its rank
@@ -108,13 +108,15 @@ def _value(text: str, where: str) -> Any:
     return text if isinstance(value, str) and text[0] not in '\'"!|>' else value
 
 
-def _check_text_booleans(where: str, value: Any, key: str = '') -> None:
-    """Refuse 'true' and 'false' as text: BasicSR takes either for true."""
+def _check_values(where: str, value: Any, key: str = '') -> None:
+    """Refuse 'true' and 'false' as text, either of which BasicSR takes for true, and integers beyond 64 bits."""
     if isinstance(value, dict):
         for name, item in value.items():
-            _check_text_booleans(f'{where}: {name}', item, name)
+            _check_values(f'{where}: {name}', item, name)
     elif isinstance(value, list):
         for item in value:
-            _check_text_booleans(where, item)
+            _check_values(where, item)
+    elif isinstance(value, int) and not -2**63 <= value < 2**63:
+        raise UserError(f'{where}: an integer of {len(str(abs(value)))} digits is too large')
     elif isinstance(value, str) and key not in TEXT_KEYS and value.strip().lower() in ('true', 'false'):
         raise UserError(f'{where} is the text {value!r}; write {value.strip().lower()} without quotes')

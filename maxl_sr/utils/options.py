@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -125,7 +126,9 @@ def check_no_text_numbers(where: str, given: Mapping[str, Any]) -> None:
                 except ValueError:
                     continue
                 kind = 'numbers' if several else 'a number'
-                raise UserError(f'{where}: {key} must be {kind}, not the text {item!r}; write !!float {item}')
+                # YAML 1.1 reads 1e-3 as text, for want of a dot
+                right = f'{item} without quotes' if re.fullmatch(r'[-+]?[0-9.]+', item) else f'!!float {item}'
+                raise UserError(f'{where}: {key} must be {kind}, not the text {item!r}; write {right}')
 
 
 def check_number(where: str, given: Mapping[str, Any], key: str, low: float, high: float = math.inf) -> None:
@@ -144,11 +147,15 @@ def check_count(where: str, value: Any, low: int = 1) -> None:
 
 
 def check_optimizer(where: str, given: Mapping[str, Any]) -> None:
-    """Refuse an optimiser whose ``lr`` is no positive number."""
+    """Refuse an optimiser whose ``lr`` is no positive number, or whose ``betas`` are no averages."""
     check_no_text_numbers(where, given)
     lr = given['lr']
     if isinstance(lr, bool) or not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
         raise UserError(f'{where}: lr must be a positive number, not {lr!r}')
+    betas = given.get('betas', [0, 0])
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2 or not all(
+            isinstance(beta, (int, float)) and 0 <= beta < 1 for beta in betas):
+        raise UserError(f'{where}: betas must be two numbers from 0 to below 1, not {betas!r}')
 
 
 def _number(where: str, value: Any, kind: type) -> Any:
