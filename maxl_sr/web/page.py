@@ -102,7 +102,7 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
         check()
     photo.write(done.image, target)
     pictures = {'before': photo.shown(photo.pixels).resize(restorer.scale), 'after': photo.shown(done.image)}
-    mask = restorer.mask(photo.visible)
+    mask = done.mask
     if mask is not None:
         pictures['mask'] = photo.shown_values(mask)
     shown = folder / 'shown'  # apart from the file, whose name is the visitor's
