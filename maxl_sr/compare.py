@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
 import cv2
 import numpy as np
 from basicsr.metrics import calculate_psnr, calculate_ssim

@@ -22,6 +22,7 @@ from maxl_sr.meta.tiled import Tile, scaled, tiled
 from maxl_sr.meta.types import Weights
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import check_network, read_option_file
+from maxl_sr.presets import PRESETS
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.options import Adapt, parse
@@ -29,9 +30,6 @@ from maxl_sr.utils.packaged import find_option_file, find_weights
 
 Result = TypeVar('Result')
 
-PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml', 'paper': 'denoise/test_paper.yml',
-           'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
-           'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from
 GRID = 16  # at which these begin: the blocks of JPEG stay whole
@@ -169,7 +167,7 @@ class Restorer:
         """Return the restorer of a preset that comes with the package, weights and all; nothing is fetched.
 
         Args:
-            name: One of :data:`PRESETS`.
+            name: One of :data:`~maxl_sr.presets.PRESETS`.
             device: As for the class.
 
         Raises:
@@ -177,7 +175,7 @@ class Restorer:
         """
         if name not in PRESETS:
             raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name], f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
+        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
 
     @classmethod
     def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',

@@ -12,7 +12,7 @@ from maxl_sr import Restorer
 from maxl_sr.adaptation import Adapter
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.restorer import PRESETS
+from maxl_sr.presets import PRESETS
 from maxl_sr.utils.options import Adapt
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
@@ -38,7 +38,7 @@ def by_option_file(opt, image):
 @pytest.mark.parametrize('name', PRESETS)
 def test_every_preset_is_the_same_by_both_ways(name):
     image = noisy()
-    opt = yaml.safe_load(open(find_option_file(PRESETS[name]), encoding='utf-8'))
+    opt = yaml.safe_load(open(find_option_file(PRESETS[name].options), encoding='utf-8'))
     opt['path'].update(pretrain_network_g=find_weights(f'weights/{name}.pth'), param_key_g='params', strict_load_g=True)
     if opt.get('network_m'):
         opt['path'].update(pretrain_network_m=find_weights(f'weights/{name}_mask.pth'))
