@@ -6,6 +6,11 @@ import math
 import sys
 from typing import Any
 
+from maxl_sr import __version__
+from maxl_sr.formats.endings import QUALITY, suffixes
+from maxl_sr.presets import PRESETS
+from maxl_sr.utils.files import path_argument
+
 TASKS = {'sr2': 'sr_x2', 'sr4': 'sr_x4', 'deblur': 'deblur_motion'}
 # Module, what it is for, and the extra that its libraries come with
 OTHERS: dict[str, tuple[str, str, str | None]] = {
@@ -20,6 +25,8 @@ OTHERS: dict[str, tuple[str, str, str | None]] = {
 
 
 def _run_other(name: str) -> int:
+    import maxl_sr.register  # noqa: F401  (before anything of BasicSR)
+
     module, _, extra = OTHERS[name]
     try:
         return int(importlib.import_module(module).main())
@@ -47,12 +54,8 @@ def count(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from maxl_sr.formats.endings import suffixes
-    from maxl_sr.photo import QUALITY
-    from maxl_sr.restorer import PRESETS
-    from maxl_sr.utils.files import path_argument
-
     parser = argparse.ArgumentParser(prog='maxl-sr', description='Image restoration that adapts to each photograph.')
+    parser.add_argument('--version', action='version', version=f'maxl_sr {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('inputs', nargs='+', type=path_argument, metavar='PHOTO_OR_FOLDER',
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     note = f'JPEG, WebP, AVIF and HEIC are written with quality {QUALITY}.'
     denoise = commands.add_parser('denoise', parents=[common], help='restore noisy photographs', epilog=note)
     restore = commands.add_parser('restore', parents=[common], help='enlarge or sharpen photographs', epilog=note)
-    for command, presets in ((denoise, [name for name in PRESETS if not name.startswith(('sr_', 'deblur_'))]),
+    for command, presets in ((denoise, [name for name, preset in PRESETS.items() if preset.task == 'denoise']),
                              (restore, list(PRESETS))):
         choice = command.add_mutually_exclusive_group(required=command is restore)
         if command is restore:
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _restore(args: argparse.Namespace) -> int:
+    import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
     from maxl_sr.report import Report
     from maxl_sr.restore_files import jobs, restore_files
     from maxl_sr.restorer import Restorer

@@ -7,7 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
 import cv2
 import numpy as np
 from basicsr.metrics import calculate_psnr, calculate_ssim
@@ -15,6 +17,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 from maxl_sr.errors import UserError
 from maxl_sr.folders import find
 from maxl_sr.formats.heif import HEIC
+from maxl_sr.metrics.matched_metric import calculate_psnr_matched, calculate_ssim_matched
 from maxl_sr.photo import Photo
 from maxl_sr.utils.files import check_file, failure, path_argument, shown
 from maxl_sr.utils.memory import is_out_of_memory
@@ -22,20 +25,22 @@ from maxl_sr.utils.memory import is_out_of_memory
 HEADER = '| Data (images) | Test | noisy | before | after | gain (worst … best) | seconds |\n' + 7 * '|---' + '|'
 
 
+MATCHED = '_matched'  # ends the names of the metrics against a ground truth in the light of the noisy image
+
+
 def _adapted(path: Path) -> str:
-    """One row of the table from the CSV file of a data set: means, and the gains of its images."""
+    """The rows of the table from the CSV file of a data set: means, and the gains of its images.
+
+    Two where there are the figures against a ground truth in the light of the noisy image, too.
+    """
     check_file(path)
     try:
         with open(path, encoding='utf-8', newline='') as file:
             rows = list(csv.DictReader(file))
         last = max(int(key.removeprefix('psnr_step')) for key in rows[0] if key.startswith('psnr_step'))
         after = 'after' if 'psnr_after' in rows[0] else f'step{last}'  # with a guard
-        kept = (*(f'{name}_{c}' for name in ('psnr', 'ssim') for c in ('noisy', 'before', after)), 'seconds')
-        table = {key: np.array([float(row[key]) for row in rows]) for key in kept if key in rows[0]}
-        gain = table[f'psnr_{after}'] - table['psnr_before']
-        cells = [' / '.join(f'{table[key].mean():.{digits}f}' for key, digits in ((f'psnr_{c}', 2), (f'ssim_{c}', 4))
-                            if key in table) for c in ('noisy', 'before', after)]
-        cells += [_gain(gain), f'{table["seconds"].mean():.2f}']
+        kinds = [kind for kind in ('', MATCHED) if f'psnr{kind}_before' in rows[0] or not kind]
+        return '\n'.join(_row(path, rows, kind, after) for kind in kinds)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, csv.Error) as error:
         told = 'is no table of a test with the metric psnr'
         if isinstance(error, UnicodeDecodeError):
@@ -43,7 +48,20 @@ def _adapted(path: Path) -> str:
         elif isinstance(error, TypeError):
             told = 'has a row that is too short: it is cut, or no table of a test'
         raise UserError(f'{shown(path)} {told}') from error
-    return f'| {shown(path.stem)} ({len(rows)}) | {shown(path.parent.name)} | ' + ' | '.join(cells) + ' |'
+
+
+def _row(path: Path, rows: list[dict[str, str]], kind: str, after: str) -> str:
+    """The row of the metrics whose names end in `kind`."""
+    columns = ('noisy', 'before', after)
+    kept = [f'{name}{kind}_{column}' for name in ('psnr', 'ssim') for column in columns]
+    table = {key: np.array([float(row[key]) for row in rows]) for key in kept if key in rows[0]}
+    cells = [' / '.join(f'{table[key].mean():.{digits}f}'
+                        for key, digits in ((f'psnr{kind}_{column}', 2), (f'ssim{kind}_{column}', 4)) if key in table)
+             for column in columns]
+    seconds = np.mean([float(row['seconds']) for row in rows])
+    cells += [_gain(table[f'psnr{kind}_{after}'] - table[f'psnr{kind}_before']), f'{seconds:.2f}']
+    name = f'{shown(path.stem)} ({len(rows)})' + (', light matched' if kind else '')
+    return f'| {name} | {shown(path.parent.name)} | ' + ' | '.join(cells) + ' |'
 
 
 def _gain(gain: np.ndarray) -> str:
@@ -60,9 +78,13 @@ def _plain(log: Path) -> dict[str, str]:
     rows = {}
     for name, figures in re.findall(r'Validation (.+)\n((?:\t.*\n)+)', _log(log)):
         value = dict(re.findall(r'# (\w+): (\d+(?:\.\d+)?)(?!\S)', figures))
-        cell = ' / '.join(f'{float(value[key]):.{digits}f}' for key, digits in (('psnr', 2), ('ssim', 4))
-                          if key in value)
-        rows[name] = f'| {name} | {shown(log.parent.name)} | | {cell} | | | |'
+        of_kind = []
+        for kind in [kind for kind in ('', MATCHED) if not kind or f'psnr{kind}' in value]:
+            cell = ' / '.join(f'{float(value[key]):.{digits}f}' for key, digits in ((f'psnr{kind}', 2),
+                                                                                   (f'ssim{kind}', 4)) if key in value)
+            told = f'{name}, light matched' if kind else name
+            of_kind.append(f'| {told} | {shown(log.parent.name)} | | {cell} | | | |')
+        rows[name] = '\n'.join(of_kind)
     return rows
 
 
@@ -128,7 +150,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_channel: bool = False) -> str:
+def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_channel: bool = False,
+           light: bool = False) -> str:
     """Return the table of folders of images against `gt`: mean PSNR (dB), SSIM, and the gain over the first folder.
 
     Images are compared under equal names, whatever their endings, with 8 bits, by BasicSR's metrics.
@@ -138,13 +161,17 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
         gt: Folder of the ground truth.
         crop_border: Pixels that are left out at every side.
         test_y_channel: Whether the luma is compared, in place of RGB.
+        light: Whether there are also figures against the ground truth with the channel means of the images of the first
+            folder, the noisy ones.
 
     Raises:
         UserError: An image is missing, cannot be read, or is of another size than its ground truth.
     """
     truth = _by_name(gt)
-    rows = ['| Folder (images) | PSNR / SSIM | gain (worst … best) |', 3 * '|---' + '|']
+    column = ' light matched |' if light else ''
+    rows = [f'| Folder (images) | PSNR / SSIM |{column} gain (worst … best) |', (4 if light else 3) * '|---' + '|']
     first: np.ndarray | None = None
+    noisy = _by_name(folders[0]) if light else {}
     for folder in folders:
         given, values = _by_name(folder), []
         for name, path in truth.items():
@@ -156,13 +183,18 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
                                 f'{shown(path)} ({clean.shape[1]}×{clean.shape[0]})')
             if min(image.shape[:2]) < 2 * crop_border + 11:  # the window of SSIM
                 raise UserError(f'{shown(path)} is too small for these metrics with a border of {crop_border} pixels')
-            values.append([metric(image, clean, crop_border=crop_border, test_y_channel=test_y_channel)
-                           for metric in (calculate_psnr, calculate_ssim)])
-        psnr, ssim = np.array(values).T
+            how: dict[str, Any] = {'crop_border': crop_border, 'test_y_channel': test_y_channel}
+            figures = [metric(image, clean, **how) for metric in (calculate_psnr, calculate_ssim)]
+            if light:
+                how['noisy'] = _read(noisy[name])
+                figures += [metric(image, clean, **how) for metric in (calculate_psnr_matched, calculate_ssim_matched)]
+            values.append(figures)
+        psnr, ssim, *rest = np.array(values).T
         first = psnr if first is None else first
         with np.errstate(invalid='ignore'):  # where both are infinite
             gain = '' if first is psnr else _gain(np.where(psnr == first, 0, psnr - first))
-        rows.append(f'| {shown(folder)} ({len(psnr)}) | {psnr.mean():.2f} / {ssim.mean():.4f} | {gain} |')
+        cell = f' {rest[0].mean():.2f} / {rest[1].mean():.4f} |' if rest else ''
+        rows.append(f'| {shown(folder)} ({len(psnr)}) | {psnr.mean():.2f} / {ssim.mean():.4f} |{cell} {gain} |')
     return '\n'.join(rows)
 
 
@@ -175,14 +207,17 @@ def main() -> int:
     parser.add_argument('--crop-border', type=int, default=0, metavar='PIXELS',
                         help='with --gt: left out at every side')
     parser.add_argument('--y-channel', action='store_true', help='with --gt: compare the luma')
+    parser.add_argument('--matched', action='store_true',
+                        help='with --gt: also against the ground truth in the light of the images of the first FOLDER, '
+                             'the noisy ones')
     args = parser.parse_args()
     try:
-        if args.gt is None and (args.crop_border or args.y_channel):
-            raise UserError('--crop-border and --y-channel need --gt')
+        if args.gt is None and (args.crop_border or args.y_channel or args.matched):
+            raise UserError('--crop-border, --y-channel and --matched need --gt')
         if args.crop_border < 0:
             raise UserError(f'--crop-border must be at least 0, not {args.crop_border}')
         table, missing = results(args.folders) if args.gt is None else (
-            images(args.folders, args.gt, args.crop_border, args.y_channel), [])
+            images(args.folders, args.gt, args.crop_border, args.y_channel, args.matched), [])
         print(table)
         for sentence in missing:
             print(f'error: {sentence}', file=sys.stderr)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,8 @@ from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import read_option_file
-from maxl_sr.restorer import PRESETS, Restorer
+from maxl_sr.presets import PRESETS
+from maxl_sr.restorer import Restorer
 from maxl_sr.utils.files import check_file, check_folder, failure, path_argument, remove_partial_files, replacing, shown
 from maxl_sr.utils.packaged import find_option_file
 
@@ -307,7 +309,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _source(args: argparse.Namespace) -> Source:
-    path = PRESETS[args.preset] if args.opt is None else args.opt
+    path = PRESETS[args.preset].options if args.opt is None else args.opt
     if args.opt is None:
         restorer, name = Restorer.from_pretrained(args.preset, args.device), args.preset
         terms = ('Apache-2.0; the photographs of the training are for research only: '

@@ -11,14 +11,13 @@ import pyvips
 
 from maxl_sr.errors import UserError
 from maxl_sr.formats import heif, jpeg, png
-from maxl_sr.formats.endings import JPEG, check_suffix
+from maxl_sr.formats.endings import JPEG, QUALITY, check_suffix
 from maxl_sr.formats.jpeg import JpegExtras
 from maxl_sr.formats.load import fields, load, reason_of
 from maxl_sr.formats.png import PngExtras
 from maxl_sr.utils.files import check_file, check_name, replacing
 
 INTERPRETATIONS = {'b-w': 1, 'grey16': 1, 'srgb': 3, 'rgb16': 3, 'rgb': 3}  # with their channels, besides alpha
-QUALITY = 95  # of JPEG, WebP, AVIF and HEIC
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     '.jpg': {'Q': QUALITY}, '.jpeg': {'Q': QUALITY}, '.webp': {'Q': QUALITY}, '.tif': {'compression': 'deflate'},
     '.tiff': {'compression': 'deflate'}, '.avif': {'Q': QUALITY, 'compression': 'av1', 'effort': 2},

@@ -170,7 +170,7 @@ class Report:
             UserError: The report cannot be written.
         """
         name = f'{source.stem[:40]}-{hashlib.sha256(os.fsencode(real(target))).hexdigest()[:8]}'
-        mask = restorer.mask(photo.pixels)
+        mask = done.mask
         part = _middle(*photo.pixels.shape[:2])
         folder = self.folder / 'pictures'
         try:

@@ -14,24 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maxl_sr.adaptation import Adapter, check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.images import check_integer, checked, opened
-from maxl_sr.meta import BoundNet, Guard, Task, Tiling, adapt
-from maxl_sr.meta.bound import Weights
+from maxl_sr.meta import BoundNet, Task, Tiling, realised
 from maxl_sr.meta.tiled import Tile, scaled, tiled
-from maxl_sr.models.adaptive_model import DEFAULT_LR, check_rates, guard_options, saved_rates
+from maxl_sr.meta.types import Weights
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import check_network, read_option_file
+from maxl_sr.presets import PRESETS
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.memory import is_out_of_memory
-from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
+from maxl_sr.utils.options import Adapt, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 Result = TypeVar('Result')
 
-PRESETS = {'fast': 'denoise/test_fast.yml', 'best': 'denoise/test_best.yml', 'paper': 'denoise/test_paper.yml',
-           'sr_x2': 'sr/test_x2.yml', 'sr_x4': 'sr/test_x4.yml', 'sr_blind_x2': 'sr/test_blind_x2.yml',
-           'deblur_motion': 'deblur/test_motion.yml', 'deblur_gopro': 'deblur/test_gopro.yml'}
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 WINDOW = 256  # side of the windows that they are taken from
 GRID = 16  # at which these begin: the blocks of JPEG stay whole
@@ -51,12 +49,14 @@ class Restoration:
         steps: After how many steps the weights were kept; 0: those that were trained.
         losses: The objective before every step that was taken.
         seconds: Time that it took.
+        mask: The mask ``(H, W)`` in (0, 1); None: there is no mask network.
     """
 
     image: np.ndarray
     steps: int
     losses: list[float]
     seconds: float
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class _Adaptation:
     weights: Weights | None
     steps: int
     losses: list[float]
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -130,20 +131,12 @@ class Restorer:
             raise UserError(f'a {type(net).__name__} has no heads to adapt; use MultiTaskNet or WithAuxiliaryHead')
         if self.device.type == 'cpu':
             keep_freed_memory()
-        self._options, self._rates = options, rates
+        self._options = options
         self._halo, self._multiple = getattr(net, 'halo', None), getattr(net, 'multiple', 1)
         self._scale = getattr(net, 'scale', 1)
         self._net = self._frozen(net)
         self._mask_net = None if mask_net is None else self._frozen(mask_net)
-        self._objective: Any = None  # an Objective, and a module
-        self._judge: Any = None
-        self._guard: GuardOptions | None = None
-        if options is not None:
-            self._objective = check_objective('val: adapt: aux_opt',
-                                              options.aux_opt or {'type': 'MaskedReconstructionLoss'}, self._scale)
-            if options.guard is not None:
-                self._guard = guard_options(options.guard, self._scale)
-                self._judge = check_objective('val: adapt: guard: aux_opt', self._guard.aux_opt, self._scale)
+        self._adapter = None if options is None else Adapter(options, self._scale, rates)
 
     def _frozen(self, net: nn.Module) -> nn.Module:
         net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
@@ -174,7 +167,7 @@ class Restorer:
         """Return the restorer of a preset that comes with the package, weights and all; nothing is fetched.
 
         Args:
-            name: One of :data:`PRESETS`.
+            name: One of :data:`~maxl_sr.presets.PRESETS`.
             device: As for the class.
 
         Raises:
@@ -182,7 +175,7 @@ class Restorer:
         """
         if name not in PRESETS:
             raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name], f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
+        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
 
     @classmethod
     def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',
@@ -270,38 +263,50 @@ class Restorer:
         pixels = checked(image)
         self.check(steps, lr, tile, sample_pixels)
 
-        def restore(size: int) -> tuple[np.ndarray, _Adaptation]:
+        def restore(size: int) -> tuple[np.ndarray, np.ndarray | None, _Adaptation]:
             found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress, check)
-            return self._restored(found, pixels, size, check), found
+            mask = self._mask_of_pixels(pixels, size) if found.mask is None else \
+                found.mask[0, 0, :pixels.shape[0], :pixels.shape[1]].cpu().numpy()
+            return self._restored(found, pixels, size, check), mask, found
 
-        restored, found = self._in_memory(tile, restore)
+        restored, mask, found = self._in_memory(tile, restore)
         shape = restored.shape[:2] if image.ndim == 2 else restored.shape
-        return Restoration(restored.reshape(shape), found.steps, found.losses, time.perf_counter() - start)
+        return Restoration(restored.reshape(shape), found.steps, found.losses, time.perf_counter() - start, mask)
 
     def adapted(self, image: np.ndarray, steps: int | None = None, lr: float | None = None, guard: bool = True,
                 tile: int | None = None, sample_pixels: int | None = SAMPLE) -> tuple[nn.Module, int]:
         """Return the network with the weights that :meth:`run` would restore the image by, and their step.
 
         Arguments and errors are those of :meth:`run`.
+
+        Raises:
+            ValueError: The input adapts (``params: input``), and not the network.
         """
+        if self._options is not None and self._options.params == 'input' and steps != 0:
+            raise UserError('params: input adapts no weights; there is no adapted network')
         pixels = checked(image)
         self.check(steps, lr, tile, sample_pixels)
         found = self._in_memory(tile, lambda size: self._adapt(pixels, size, steps, lr, guard, sample_pixels))
-        found.net.load_state_dict(found.weights or {}, strict=False)
+        found.net.load_state_dict(realised(found.net, found.weights or {})[0], strict=False)
         return found.net, found.steps
 
     def mask(self, image: np.ndarray) -> np.ndarray | None:
         """Return the mask ``(H, W)`` in (0, 1) of an image as for :meth:`run`; None: there is no mask network."""
+        if self._mask_net is None:
+            return None
+        pixels = checked(image)
+        return self._in_memory(None, lambda size: self._mask_of_pixels(pixels, size))
+
+    @torch.no_grad()
+    def _mask_of_pixels(self, pixels: np.ndarray, size: int) -> np.ndarray | None:
         mask_net = self._mask_net
         if mask_net is None:
             return None
-        pixels = checked(image)
 
-        @torch.no_grad()
         def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
             return mask_net(y)[0, 0, :read.shape[0], :read.shape[1], None].cpu().numpy()
 
-        return self._in_memory(None, lambda size: self._by_tiles(compute, pixels, self._mask_tiling(size)))[..., 0]
+        return self._by_tiles(compute, pixels, self._mask_tiling(size))[..., 0]
 
     def _in_memory(self, tile: int | None, compute: Callable[[int], Result]) -> Result:
         """Return what `compute` returns with tiles of a size that the memory suffices for, or of the given one."""
@@ -353,37 +358,25 @@ class Restorer:
     def _adapt(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
                sample_pixels: int | None, progress: Callable[[int, float], None] | None = None,
                check: Callable[[], None] | None = None) -> _Adaptation:
-        # Copies: while weights are replaced in a network, another thread must not use it
-        net, objective, judge = copy.deepcopy((self._net, self._objective, self._judge))
-        opt = self._options
-        if opt is None or steps == 0:
+        net = copy.deepcopy(self._net)  # while weights are replaced in a network, another thread must not use it
+        if self._adapter is None or steps == 0:
             return _Adaptation(net, None, None, 0, [])
-        tiling = self._tiling(size, check)
-        seen = pixels if sample_pixels is None else sample(pixels, sample_pixels)
+        whole = self._adapter.options.params == 'input'  # an offset of every pixel: of all of them, at once
+        seen = pixels if sample_pixels is None or whole else sample(pixels, sample_pixels)
         y = self._to_tensor(seen, self._padded(seen))
         mask = self._mask_of(y, size)
-        bound = BoundNet(net, y, tiling=tiling)
-        task = Task(net, objective, y, mask, opt.params, bound, tiling)
-        number = opt.steps if steps is None else int(steps)
-        rates = lr or opt.lr or (DEFAULT_LR if self._rates is None else self._rates(number))
-        adapting = adapt(task, number, rates, opt.optimizer)
-        watching = None
-        if guard and self._guard is not None:
-            watching = Guard(Task(net, judge, y, mask, opt.params, bound, tiling), self._guard.margin,
-                             self._guard.patience, self._guard.every)
-            adapting = watching.watch(adapting, number)
-        weights: Weights | None = None
-        kept, losses = 0, []
-        for step, (adapted, loss) in enumerate(adapting, start=1):
-            weights, kept = adapted, step
+        found = self._adapter.private().adapt(net, y, mask, steps=steps, lr=lr, guard=guard,
+                                              tiling=None if whole else self._tiling(size, check))
+        losses = []
+        for step, (_, loss) in enumerate(found, start=1):
             losses.append(loss.item())
             if progress is not None:
                 progress(step, losses[-1])
             if check is not None:
                 check()
-        if watching is not None:
-            weights, kept = watching.weights if watching.step else None, watching.step
-        return _Adaptation(net, task if seen is pixels else None, weights, kept, losses)
+        if seen is not pixels:  # what was seen is not the image
+            return _Adaptation(net, None, found.weights, found.step, losses)
+        return _Adaptation(net, found.task, found.weights, found.step, losses, mask)
 
     def _mask_of(self, y: Tensor, size: int) -> Tensor | None:
         mask_net, tiling = self._mask_net, self._mask_tiling(size)

@@ -54,6 +54,32 @@ def test_folders_of_images(call, folders, arguments, options):
         f'{gain.mean():+.3f} ({gain.min():+.3f} … {gain.max():+.3f}) |']
 
 
+def test_light_is_matched_to_the_first_folder(call, folders):
+    code, told = call('--gt', 'gt', 'noisy', 'out', '--matched')
+    values = []
+    for name in ('a', 'sub/b'):
+        noisy, truth, out = (np.asarray(Image.open(f'{folder}/{name}.{ending}')).astype(float)
+                             for folder, ending in (('noisy', 'png'), ('gt', 'png'), ('out', 'tif')))
+        values.append(calculate_psnr(out, truth + noisy.mean((0, 1)) - truth.mean((0, 1)), 0))
+    assert code == 0 and f'| {np.mean(values):.2f} / ' in told.out.splitlines()[3]
+    assert told.out.splitlines()[0].split('|')[3] == ' light matched '
+    assert {line.count('|') for line in told.out.splitlines()} == {5}
+
+
+def test_matched_figures_of_tests_have_a_row(call, tmp_path):
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own/CC15.csv').write_text('image,psnr_noisy,psnr_matched_noisy,psnr_before,psnr_matched_before,'
+                                           'psnr_step1,psnr_matched_step1,seconds\na,20,21,30,31,32,34,1\n')
+    (tmp_path / 'plain').mkdir()
+    (tmp_path / 'plain/test_own_20260101.log').write_text(
+        'INFO: Validation CC15\n\t # psnr: 30.12\tBest\n\t # psnr_matched: 31.5\tBest\n\nINFO: end\n')
+    code, told = call('own', 'plain')
+    assert code == 0 and told.out.splitlines()[2:] == [
+        '| CC15 (1) | own | 20.00 | 30.00 | 32.00 | +2.000 (+2.000 … +2.000) | 1.00 |',
+        '| CC15 (1), light matched | own | 21.00 | 31.00 | 34.00 | +3.000 (+3.000 … +3.000) | 1.00 |',
+        '| CC15 | plain | | 30.12 | | | |', '| CC15, light matched | plain | | 31.50 | | | |']
+
+
 def test_equal_images_have_no_gain(call, folders):
     code, told = call('--gt', 'gt', 'gt', 'gt')
     assert code == 0 and told.out.splitlines()[-1] == '| gt (2) | inf / 1.0000 | +0.000 (+0.000 … +0.000) |'
@@ -76,7 +102,7 @@ def test_results_of_tests(call, tmp_path):
     (('lost',), 'there is no folder lost'),
     (('empty',), 'empty holds no results of a test'),
     (('strange',), 'strange/x.csv is no table of a test'),
-    (('noisy', '--crop-border', '2'), '--crop-border and --y-channel need --gt'),
+    (('noisy', '--crop-border', '2'), '--crop-border, --y-channel and --matched need --gt'),
     (('noisy', '--gt', 'gt', '--crop-border', '-1'), '--crop-border must be at least 0, not -1'),
     (('noisy', '--gt', 'gt', '--crop-border', '9'), 'too small for these metrics'),
     (('noisy', '--gt', 'lost'), 'there is no folder lost'),

@@ -140,7 +140,7 @@ def test_it_stops_where_the_guard_says_so_and_the_table_is_whole(guarded, tmp_pa
     assert list(first)[-4:] == ['ssim_step3', 'ssim_after', 'guard_step', 'seconds']
     assert first['psnr_step1'] and not first['psnr_step2'] and first['psnr_after'] == first['psnr_before']
     assert second['psnr_step3']
-    assert '| tiny (2) | tiny_test |' in results([tmp_path / 'results/tiny_test'])
+    assert '| tiny (2) | tiny_test |' in results([tmp_path / 'results/tiny_test'])[0]
 
 
 @pytest.mark.parametrize('guard, message', [

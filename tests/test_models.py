@@ -71,7 +71,7 @@ def test_train_and_test(model, make_pairs, run, tmp_path):
     log = next((tmp_path / 'results/tiny_test').glob('*.log')).read_text()
     mean = np.mean([float(row['psnr_before']) for row in rows])
     assert f'# psnr_before: {mean:.4f}' in log and '# psnr: ' in log
-    table = results([tmp_path / 'results/tiny_test']).splitlines()
+    table = results([tmp_path / 'results/tiny_test'])[0].splitlines()
     assert len(table) == 3 and table[2].startswith('| tiny (3) | tiny_test | ') and f' | {mean:.2f} / ' in table[2]
 
 
@@ -316,7 +316,7 @@ def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradien
     restored = task.restored(adapted).detach()
     torch.testing.assert_close(built.output, restored, rtol=0, atol=1e-6)
     test_opt['val']['adapt']['lr'] = 0.1  # a rate of the option file wins
-    assert build(test_opt, tmp_path, is_train=False)._test_rates() == 0.1
+    assert build(test_opt, tmp_path, is_train=False).adapter.rates_of(1) == 0.1
 
 
 def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import basicsr.models.sr_model as sr_model
@@ -19,6 +18,7 @@ import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
 from conftest import test_options, train_options
+from processes import interrupted
 from test_bad_input import GONE, edited, refused  # noqa: F401
 
 from maxl_sr import cli
@@ -257,14 +257,10 @@ def test_one_process_an_experiment(refused, run, options, tmp_path):  # noqa: F8
 
 
 @pytest.mark.parametrize('command', ['train', 'test'])
-@pytest.mark.parametrize('seconds', [0.3, 0.8, 1.5])
+@pytest.mark.parametrize('seconds', [0, 0.5, 1])
 def test_interrupted_while_it_starts(command, seconds, tmp_path):
-    process = subprocess.Popen([sys.executable, '-m', f'maxl_sr.{command}', '-opt', 'nowhere.yml'], cwd=tmp_path,
-                               stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and told.strip() == 'interrupted'
+    told = interrupted(f'maxl_sr.{command}', '-opt', 'nowhere.yml', seconds=seconds, cwd=tmp_path)
+    assert told == (130, 'interrupted')
 
 
 def test_interrupted_while_it_trains(run, options, tmp_path):

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import torch
 from photo_runs import denoise, files, photograph, tiny
 from PIL import Image
+from processes import interrupted
 
 from maxl_sr import startup
 from maxl_sr.restore_files import jobs, restore_files
@@ -218,14 +218,9 @@ def test_a_full_disk_leaves_nothing_half(call, folder):
                                        ('export', '-o', 'net.pth'), ('train', '-opt', 'lost.yml'),
                                        ('web', '--port', '7931'),
                                        ('prepare', 'div2k', 'in', '-o', 'made')])
-@pytest.mark.parametrize('seconds', [0.3, 1.2])
+@pytest.mark.parametrize('seconds', [0, 1])
 def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds):
-    process = subprocess.Popen([sys.executable, '-m', 'maxl_sr', *arguments], stderr=subprocess.PIPE,
-                               stdout=subprocess.DEVNULL, text=True)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and told.strip() == 'interrupted'
+    assert interrupted('maxl_sr', *arguments, seconds=seconds) == (130, 'interrupted')
 
 
 @pytest.mark.parametrize('given, name, expected', [

@@ -14,7 +14,8 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
-from maxl_sr.restorer import PRESETS, sample
+from maxl_sr.presets import PRESETS
+from maxl_sr.restorer import sample
 from maxl_sr.utils.options import Adapt
 from maxl_sr.utils.packaged import PACKAGE, find_option_file
 
@@ -38,7 +39,7 @@ ADAPTING = {'steps': 2, 'lr': 1e-2, 'aux_opt': {'type': 'BlindSpotLoss'}}
 @pytest.mark.parametrize('name', PRESETS)
 def test_presets_restore_as_their_option_files_say(name):
     restorer = Restorer.from_pretrained(name, 'cpu')
-    with open(find_option_file(PRESETS[name]), encoding='utf-8') as file:
+    with open(find_option_file(PRESETS[name].options), encoding='utf-8') as file:
         opt = yaml.safe_load(file)
     y = image()
     restored = restorer.restore(y, steps=0)

@@ -9,6 +9,7 @@ from maxl_sr.utils.files import shown
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp', '.avif')
 JPEG = ('.jpg', '.jpeg')
+QUALITY = 95  # of JPEG, WebP, AVIF and HEIC
 
 
 @functools.cache

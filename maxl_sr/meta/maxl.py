@@ -41,7 +41,7 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
 
     Its backward pass reaches the mask only, and needs no second-order graph: with ``v = ∇L_pri(θ1⁺)``,
 
-        ``∂L_pri(θ1⁺)/∂M = −lr ∂/∂M ⟨∇θ1 L_aux(θ1, M), v⟩``,
+        ∂L_pri(θ1⁺)/∂M = −lr ∂/∂M ⟨∇θ1 L_aux(θ1, M), v⟩,
 
     and the inner product is the derivative of L_aux in the direction v: one forward-mode product, whose only graph is
     the one to M.

@@ -20,7 +20,7 @@ def replay(loss: Callable[[Weights, Any], Tensor], weights: Weights, inputs: Any
     The backward pass walks from ``v = ∂/∂θ'_K`` back through k = K … 1: with ``s = ⟨∇θ' L(θ'_{k−1}, inputs), α_k v⟩``,
     the derivative of L in the direction ``α_k v`` (one forward-mode product),
 
-        ``∂/∂α_k = −v ⊙ ∇θ' L,   ∂/∂inputs −= ∂s/∂inputs,   v ← v − ∂s/∂θ'``.
+        ∂/∂α_k = −v ⊙ ∇θ' L,   ∂/∂inputs −= ∂s/∂inputs,   v ← v − ∂s/∂θ'.
 
     Args:
         loss: L; it may depend on tensors other than its arguments, but no gradient reaches these.

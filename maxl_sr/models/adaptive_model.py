@@ -4,8 +4,9 @@ import csv
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import path as osp
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,20 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from maxl_sr.adaptation import Adapter, check_rates, saved_rates
+from maxl_sr.adaptation.adapter import guard_options
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
-from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, adapt, adaptable_weights
-from maxl_sr.meta.rates import Rates
+from maxl_sr.meta import InnerRates
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.toolbox.models import last_good
-from maxl_sr.utils.checkpoint import RATES_KEY, check_finite, load_checkpoint
+from maxl_sr.utils.checkpoint import RATES_KEY
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.files import replacing
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, Compute, GuardOptions, check_keys, check_objective, parse
+from maxl_sr.utils.options import Adapt, Compute, check_keys, check_objective, parse
 
 BEFORE = '_before'
-DEFAULT_LR = 1e-5  # of meta-test, the paper's
 GRADIENT = 'gradient'  # among the losses of an iteration: the norm, for the check
 TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
               'aux_opt', 'autocast', 'cuda_graph')
@@ -42,49 +43,6 @@ TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'e
 PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_network_m', 'param_key_m',
              'strict_load_m', 'resume_state', 'ignore_resume_networks',
              'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
-
-
-def guard_options(given: Any, scale: Any) -> GuardOptions:
-    """Return the section ``val: adapt: guard``, for a network of this enlargement.
-
-    Raises:
-        UserError: An unknown key, a margin out of range, or no inner objective.
-    """
-    where = 'val: adapt: guard'
-    options = parse(GuardOptions, given, where)
-    check_objective(f'{where}: aux_opt', options.aux_opt, scale)
-    return options
-
-
-def saved_rates(path: str | None) -> InnerRates | None:
-    """Return the learned inner rates that a checkpoint of the multi-task network holds, if it does."""
-    if path is None or not osp.isfile(path):  # a resumed training does not need the one that it began with
-        return None
-    where = 'path: pretrain_network_g'
-    saved = load_checkpoint(where, path)
-    if not isinstance(saved, Mapping) or RATES_KEY not in saved:
-        return None
-    state = saved[RATES_KEY]
-    whole = isinstance(state, Mapping) and isinstance(state.get('covers_all'), Tensor) and len(state) > 1 and all(
-        isinstance(value, Tensor) and value.numel() and (key == 'covers_all' or value.dim() and
-                                                         value.is_floating_point() and key.startswith('log_rates.'))
-        for key, value in state.items())
-    if not whole or state['covers_all'].numel() != 1:
-        raise UserError(f"{where}: {path}: what it has under '{RATES_KEY}' are no inner rates")
-    check_finite(f'{where}: {path}: {RATES_KEY}', state)
-    return InnerRates.from_state_dict(state)
-
-
-def check_rates(rates: InnerRates, net: nn.Module) -> None:
-    """Refuse inner rates that lack one for a weight of `net` that adapts.
-
-    Raises:
-        UserError: The message names the first weight.
-    """
-    lost = sorted(adaptable_weights(net, rates.params()).keys() - set(rates.names()))
-    if lost:
-        raise UserError(f'path: pretrain_network_g: its inner rates lack one for {lost[0]}, which adapts; they were '
-                        'learned with another head')
 
 
 def gradients_of(*nets: nn.Module | None) -> list[Tensor]:
@@ -146,17 +104,14 @@ class AdaptiveModel(SRModel):
         section = (opt.get('val') or {}).get('adapt')
         if section is not None:
             self.adapt_opt = parse(Adapt, section, 'val: adapt')
-            aux_opt = self.adapt_opt.aux_opt or (opt.get('train') or {}).get('aux_opt')
-            self.test_objective = build_loss(aux_opt or {'type': 'MaskedReconstructionLoss'}).to(self.device)
-            self.guard_opt = None
-            if self.adapt_opt.guard is not None:
-                self.guard_opt = guard_options(self.adapt_opt.guard, opt.get('scale', 1))
-                self.guard_objective = build_loss(self.guard_opt.aux_opt).to(self.device)
+            if self.adapt_opt.aux_opt is None:
+                self.adapt_opt = replace(self.adapt_opt, aux_opt=(opt.get('train') or {}).get('aux_opt'))
+            self.adapter = Adapter(self.adapt_opt, opt.get('scale', 1), self.inner_rates).to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
             if self.inner_rates is not None and learned:
-                check_rates(self.inner_rates.to(self.device), self.net_g)
-            rate = 'inner rates as learned' if learned else f'inner rate {self._test_rates()}'
-            get_root_logger().info(f'Adaptation at test time: {type(self.test_objective).__name__}, {rate}')
+                check_rates(self.inner_rates, self.net_g)
+            rate = 'inner rates as learned' if learned else f'inner rate {self._rate_in_words()}'
+            get_root_logger().info(f'Adaptation at test time: {type(self.adapter.objective).__name__}, {rate}')
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:
@@ -336,7 +291,7 @@ class AdaptiveModel(SRModel):
         get_root_logger().warning(f'{told}. The figures of this validation are nan.')
 
     def _rate_in_words(self) -> str:
-        rates = self._test_rates()
+        rates = self.adapter.rates_of(1)
         return str(rates) if isinstance(rates, float) else 'the learned rates'
 
     def _restore(self) -> None:
@@ -344,37 +299,21 @@ class AdaptiveModel(SRModel):
             super().test()
             return
         net: Any = getattr(self, 'net_g_ema', self.net_g)
-        opt = self.adapt_opt
         with evaluating(net, self.net_m):
             start = self._now()
             self.mask = None if self.net_m is None else self.net_m(self.lq)
-            bound = BoundNet(net, self.lq)
-            task = Task(net, self.test_objective, self.lq, self.mask, opt.params, bound)
-            adapting = adapt(task, opt.steps, self._test_rates(), opt.optimizer)
-            guard = None
-            if self.guard_opt is not None:
-                judge = Task(net, self.guard_objective, self.lq, None, opt.params, bound)
-                guard = Guard(judge, self.guard_opt.margin, self.guard_opt.patience, self.guard_opt.every)
-                adapting = guard.watch(adapting, opt.steps)
+            found = self.adapter.adapt(net, self.lq, self.mask)
             self.after_step: list[np.ndarray] = []
             pictures = 0.0  # of the steps, which are no part of the method, nor of its time
-            for weights, _ in adapting:
+            for weights, _ in found:
                 if not self.is_train:
                     began = self._now()
-                    self.after_step.append(tensor2img([task.restored(weights)]))
+                    self.after_step.append(tensor2img([found.task.restored(weights)]))
                     pictures += self._now() - began
-            self.guard_step = None
-            if guard is not None:
-                weights, self.guard_step = guard.weights, guard.step
-            self.output = bound.restored() if self.guard_step == 0 else task.restored(weights)
+            self.guard_step = found.step if found.guarded else None
+            self.output = found.restored()
             self.seconds = self._now() - start - pictures
-            self.before = bound.restored()
-
-    def _test_rates(self) -> float | Rates:
-        assert self.adapt_opt is not None
-        if self.inner_rates is not None and self.adapt_opt.lr is None:
-            return self.inner_rates(self.adapt_opt.steps)
-        return self.adapt_opt.lr or DEFAULT_LR
+            self.before = found.bound.restored()
 
     def _now(self) -> float:
         if self.device.type == 'cuda':

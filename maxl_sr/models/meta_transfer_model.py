@@ -7,9 +7,10 @@ import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from maxl_sr.adaptation import check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
-from maxl_sr.models.adaptive_model import AdaptiveModel, check_rates, saved_rates
+from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.outer_step import Losses
 from maxl_sr.utils.machine import free_memory
 from maxl_sr.utils.options import Compute, InnerLoop, parse

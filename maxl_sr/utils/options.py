@@ -276,7 +276,8 @@ class InnerLoop:
         lr: Inner rate; with `learn_lr` the learned rates begin with ``lr · loss_weight``, unless those of
             ``pretrain_network_g`` are there to go on with.
         loss_weight: Weight λ_in of the inner objective.
-        params: What adapts: the heads of the network, or all of its weights.
+        params: What adapts: the heads of the network, all of its weights, a gain of every channel of its layers, or an
+            offset of every pixel of the input.
         meta_gradient: 'stored' (exact, keeps the graphs of the K steps, fastest), 'replay' (exact, keeps the weights of
             the K steps alone and computes each step again on the way back), 'first_order' (without second derivatives,
             and so without a gradient into the mask), or 'auto': 'stored' where the graphs fit into half of the free
@@ -293,7 +294,7 @@ class InnerLoop:
     steps: int = _count(5, high=MOST_STEPS)
     lr: float = _rate(5e-5)
     loss_weight: float = _rate(10.0)
-    params: Literal['heads', 'all'] = 'heads'
+    params: Literal['heads', 'all', 'gains', 'input'] = 'heads'
     meta_gradient: Literal['auto', 'stored', 'replay', 'first_order'] = 'auto'
     learn_lr: Literal['no', 'tensor', 'parameter'] = 'no'
     per_step: bool = False
@@ -329,7 +330,8 @@ class Adapt:
     Attributes:
         steps: Number of steps K.
         lr: Step size, for 'adam' in Adam's unit; null: the inner rates learned in training, 1e-5 where there are none.
-        params: What adapts: the heads of the network, or all of its weights.
+        params: What adapts: the heads of the network, all of its weights, a gain of every channel of its layers, or an
+            offset of every pixel of the input.
         optimizer: Plain gradient steps or Adam; learned rates are those of 'sgd'.
         aux_opt: Inner objective; null: that of ``train``, ``MaskedReconstructionLoss`` where there is none.
         guard: The guard, :class:`GuardOptions`; null: all steps are taken, whatever the image.
@@ -337,7 +339,7 @@ class Adapt:
 
     steps: int = _count(5, high=MOST_STEPS)
     lr: float | None = _rate(None)
-    params: Literal['heads', 'all'] = 'heads'
+    params: Literal['heads', 'all', 'gains', 'input'] = 'heads'
     optimizer: Literal['sgd', 'adam'] = 'sgd'
     aux_opt: dict[str, Any] | None = None
     guard: dict[str, Any] | None = None

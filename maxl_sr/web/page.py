@@ -15,8 +15,9 @@ from maxl_sr.errors import UserError
 from maxl_sr.folders import megapixels
 from maxl_sr.formats.endings import suffixes
 from maxl_sr.photo import Photo
+from maxl_sr.presets import PRESETS
 from maxl_sr.report import curve, outcome
-from maxl_sr.restorer import PRESETS, Restorer
+from maxl_sr.restorer import Restorer
 from maxl_sr.web.runs import Runs, StoppedError
 from maxl_sr.web.sessions import Sessions
 
@@ -102,7 +103,7 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
         check()
     photo.write(done.image, target)
     pictures = {'before': photo.shown(photo.pixels).resize(restorer.scale), 'after': photo.shown(done.image)}
-    mask = restorer.mask(photo.visible)
+    mask = done.mask
     if mask is not None:
         pictures['mask'] = photo.shown_values(mask)
     shown = folder / 'shown'  # apart from the file, whose name is the visitor's

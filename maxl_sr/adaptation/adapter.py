@@ -1,0 +1,130 @@
+"""The one place that puts network, objective, guard, rates and steps together for an image."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, Tiling, adapt
+from maxl_sr.meta.types import Rates, Weights
+from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
+
+DEFAULT_LR = 1e-5  # of meta-test, the paper's
+PAPERS = {'type': 'MaskedReconstructionLoss'}  # objective, where none is given
+
+
+def guard_options(given: Any, scale: Any) -> GuardOptions:
+    """Return the section ``val: adapt: guard``, for a network of this enlargement.
+
+    Raises:
+        UserError: An unknown key, a margin out of range, or no inner objective.
+    """
+    where = 'val: adapt: guard'
+    options = parse(GuardOptions, given, where)
+    check_objective(f'{where}: aux_opt', options.aux_opt, scale)
+    return options
+
+
+class Adaptation:
+    """The steps of one image, an iterator of (weights after a step, objective before it); then what they came to.
+
+    Args:
+        task: The inner problem.
+        bound: The network at its trained weights, bound to the image.
+        steps: What :func:`~maxl_sr.meta.adapt.adapt` yields.
+        number: How many steps there are at most.
+        guard: Decides which weights are kept; None: those of the last step.
+
+    Attributes:
+        task: As given.
+        bound: As given.
+        guarded: Whether there is a guard.
+        weights: The weights that are kept; None: the trained ones.
+        step: The number of the step that they are of; 0: the trained weights.
+    """
+
+    def __init__(self, task: Task, bound: BoundNet, steps: Iterator[tuple[Weights, Tensor]], number: int,
+                 guard: Guard | None) -> None:
+        self.task, self.bound, self.guarded = task, bound, guard is not None
+        self._steps = steps if guard is None else guard.watch(steps, number)
+        self._guard = guard
+        self.weights: Weights | None = None
+        self.step = 0
+
+    def __iter__(self) -> Iterator[tuple[Weights, Tensor]]:
+        for taken, (weights, loss) in enumerate(self._steps, start=1):
+            if self._guard is None:
+                self.weights, self.step = weights, taken
+            yield weights, loss
+        if self._guard is not None and self._guard.step:
+            self.weights, self.step = self._guard.weights, self._guard.step
+
+    def restored(self) -> Tensor:
+        """Return the restored image ``(B, C, sH, sW)`` at the weights that are kept."""
+        return self.bound.restored() if self.weights is None else self.task.restored(self.weights)
+
+
+class Adapter:
+    """How a network adapts to an image; the image's objective is minimised, the guard's looked at.
+
+    Args:
+        options: The section ``val: adapt``.
+        scale: Enlargement of the network.
+        rates: Learned inner rates, where `options` give no rate.
+
+    Raises:
+        UserError: An objective is unknown or cannot be used for this enlargement.
+    """
+
+    def __init__(self, options: Adapt, scale: Any = 1, rates: InnerRates | None = None) -> None:
+        self.options, self.rates = options, rates
+        self.objective = check_objective('val: adapt: aux_opt', options.aux_opt or PAPERS, scale)
+        self.guard: GuardOptions | None = None
+        self.judge: Any = None
+        if options.guard is not None:
+            self.guard = guard_options(options.guard, scale)
+            self.judge = check_objective('val: adapt: guard: aux_opt', self.guard.aux_opt, scale)
+
+    def to(self, device: Any) -> 'Adapter':
+        """Move what has tensors to a device, and return this."""
+        for part in (self.objective, self.judge, self.rates):
+            if isinstance(part, nn.Module):
+                part.to(device)
+        return self
+
+    def private(self) -> 'Adapter':
+        """Return a copy that another thread does not use."""
+        own = copy.copy(self)
+        own.objective, own.judge = copy.deepcopy((self.objective, self.judge))
+        return own
+
+    def rates_of(self, steps: int, lr: float | None = None) -> float | Rates:
+        """Return the rate, or those of every step: `lr`, that of the options, the learned ones, or the paper's."""
+        given = lr or self.options.lr
+        if given is not None:
+            return float(given)
+        return DEFAULT_LR if self.rates is None else self.rates(steps)
+
+    def adapt(self, net: nn.Module, y: Tensor, mask: Tensor | None, *, steps: int | None = None,
+              lr: float | None = None, guard: bool = True, tiling: Tiling | None = None) -> Adaptation:
+        """Return the adaptation of `net` to the images `y`, whose steps are taken as it is gone through.
+
+        Args:
+            net: Multi-task network; it is not changed.
+            y: Images ``(B, C, H, W)`` in [0, 1].
+            mask: Mask ``(B, 1, H, W)`` of the objective, or None. The guard gets none.
+            steps: Number of steps, at most where there is a guard; None: that of the options.
+            lr: Step size; None: as the options say.
+            guard: Whether the guard decides, where the options have one.
+            tiling: How images that are larger than a tile are computed.
+        """
+        opt = self.options
+        number = opt.steps if steps is None else int(steps)
+        bound = BoundNet(net, y, tiling=tiling)
+        task = Task(net, self.objective, y, mask, opt.params, bound, tiling)
+        watching = None
+        if guard and self.guard is not None:
+            judged = Task(net, self.judge, y, None, opt.params, bound, tiling)
+            watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
+        return Adaptation(task, bound, adapt(task, number, self.rates_of(number, lr), opt.optimizer), number, watching)
