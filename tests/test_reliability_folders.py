@@ -172,3 +172,10 @@ def test_an_option_file_that_cannot_be_read_is_named(nobody, monkeypatch, capsys
         assert command.main() == 2
         told = capsys.readouterr().err
         assert told.startswith('error: ') and 'cannot read own.yml: Permission denied' in told and told.count('\n') == 1
+
+
+def test_a_heif_that_is_cut_is_told_in_short(call, folder):
+    for name, data in (('c.avif', b'\x1cftypavif\0\0\0\0avifmif1miaf'), ('d.avif', b'\x1cftypavif\0\0\0\0')):
+        (folder / 'in' / name).write_bytes(b'\0\0\0' + data)
+    code, told = denoise(call, 'in')
+    assert code == 1 and told.err.count('error: cannot read the image in/') == 2 and 'bad seek' not in told.err

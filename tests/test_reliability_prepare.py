@@ -239,3 +239,13 @@ def test_a_full_disk_names_the_file(pairs, tmp_path, capsys, flags, told):
         signal.signal(signal.SIGXFSZ, before)
     assert told in capsys.readouterr().err.splitlines()[-1]
     assert not [path for path in Path(tmp_path / 'out').rglob('*') if path.suffix in ('.png', '.mdb')]
+
+
+def test_formats_that_are_not_read_are_told(pairs, tmp_path, capsys):
+    for name in ('gt/a.heic', 'gt/b.HEIC', 'lq/c.avif', 'lq/.hidden.heic', 'lq/notes.txt'):
+        (pairs / name).write_bytes(b'x')
+    assert 'skipped: 1 .avif, 2 .heic (' in run('pairs', pairs, '-o', tmp_path / 'out')
+    (tmp_path / 'phone').mkdir()
+    (tmp_path / 'phone/1.heic').write_bytes(b'x')
+    told = fails(capsys, 'div2k', tmp_path / 'phone', '-o', tmp_path / 'out2')
+    assert 'No image for div2k was found in ' in told and told.endswith('(skipped: 1 .heic)')

@@ -22,13 +22,14 @@ LOADERS = ('jpegload', 'uhdrload', 'pngload', 'tiffload', 'webpload', 'heifload'
 pyvips._remove_log_handler()
 # Lines that say where libvips was, not what it found
 FRAMES = ('unable to call Vips', 'unable to write to memory', 'unable to load from')
+BEHIND = ': bad seek to '  # where a file that is cut would go on: a line for every attempt
 
 
 def reason_of(error: Exception) -> str:
     """Return what libvips or another library says in one line, every part of it once."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(FRAMES)]
-    return '; '.join(dict.fromkeys(told or lines))
+    told = [line for line in lines if not line.startswith(FRAMES) and BEHIND not in line]
+    return '; '.join(dict.fromkeys(told or (['it is cut'] if any(BEHIND in line for line in lines) else lines)))
 
 
 def fields(image: pyvips.Image) -> Iterator[tuple[str, int, Any]]:

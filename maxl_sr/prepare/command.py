@@ -22,7 +22,7 @@ from PIL import Image
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.outputs import Manifest, make_folders, make_lmdb
-from maxl_sr.prepare.sources import LAYOUTS, LEGAL, Source
+from maxl_sr.prepare.sources import LAYOUTS, LEGAL, Source, skipped
 from maxl_sr.prepare.tiles import Cutting
 from maxl_sr.utils.files import check_name, failure, path_argument, remove_partial_files, shown
 from maxl_sr.utils.lock import locked
@@ -36,6 +36,9 @@ def _summary(sources: list[Source], manifest: Manifest, written: int, args: argp
     whole = sum(e['whole'] for e in entries)
     if whole:
         lines.append(f'{whole} of the images are smaller than {args.size} px and were kept whole.')
+    others = skipped({path.parent for source in sources for path in source.paths()})
+    if others:
+        lines.append(f'{others} (formats that are not read here)')
     if args.register or args.match_light or args.command == 'burst':
         lines += _alignments(sources, manifest)
     if args.command == 'polyu':
@@ -145,7 +148,8 @@ def run(argv: Sequence[str] | None = None) -> str:
 def _prepare(args: argparse.Namespace) -> str:
     sources = LAYOUTS[args.command].find(args)
     if not sources:
-        raise UserError(f'No image for {args.command} was found in {args.root}.')
+        others = skipped([args.root])
+        raise UserError(f'No image for {args.command} was found in {args.root}.{others and f" ({others})"}')
     by_name: dict[str, Source] = {}
     for source in sources:
         if LEGAL.fullmatch(source.name) is None:

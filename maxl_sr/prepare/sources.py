@@ -4,7 +4,8 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from maxl_sr.data.data_util import EXTENSIONS
 from maxl_sr.errors import UserError
+from maxl_sr.folders import is_image
 from maxl_sr.utils.files import check_file
 
 LEGAL = re.compile(r'[\w-]+', re.ASCII)  # names of tiles
@@ -29,9 +31,13 @@ class Source(NamedTuple):
     scene: str = ''
     more: tuple[Path, ...] = ()
 
+    def paths(self) -> list[Path]:
+        """All its files."""
+        return [path for path in (self.gt, self.lq, *self.more) if path]
+
     def files(self) -> list[list[Any]]:
         """Name, size and time of the files, by which a later run sees whether they have changed."""
-        stats = [(path.name, path.stat()) for path in (self.gt, self.lq, *self.more) if path]
+        stats = [(path.name, path.stat()) for path in self.paths()]
         return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
@@ -40,6 +46,13 @@ def _images(folder: Path) -> list[Path]:
         raise UserError(f'{folder} is not a folder.')
     return sorted(p for p in folder.iterdir()
                   if p.suffix.lower() in EXTENSIONS and not p.name.startswith('.') and p.is_file())
+
+
+def skipped(folders: Iterable[Path]) -> str:
+    """Return in words which images in these folders are of formats that are not read here; nothing without any."""
+    found = Counter(path.suffix.lower() for folder in folders for path in folder.iterdir()
+                    if is_image(path) and path.suffix.lower() not in EXTENSIONS and not path.name.startswith('.'))
+    return 'skipped: ' + ', '.join(f'{number} {suffix}' for suffix, number in sorted(found.items())) if found else ''
 
 
 def _name(stem: str) -> str:

@@ -62,7 +62,8 @@ def find_weights_key(where: str, path: str, saved: Any, param_key: str | None) -
             return own[0]
         if _is_weights(saved):
             return None
-    held = ', '.join(f"'{key}'" for key in own) or f'only {", ".join(repr(key) for key in list(saved)[:5])}'
+    held = ', '.join(f"'{key}'" for key in own) or (
+        f'only {", ".join(repr(key) for key in list(saved)[:5])}' if saved else 'nothing')
     wanted = 'its outermost level' if param_key is None else f"the key '{param_key}'"
     raise UserError(f'{where}: {path} has no weights under {wanted}; it has {held}'
                     + (f'; path: param_key{option} chooses' if own else ''))
