@@ -376,3 +376,21 @@ def test_null_for_the_crop(refused, options):  # noqa: F811
 
 def test_a_number_in_quotes_is_told_how_to_write_it(refused, options):  # noqa: F811
     refused('train', edited(options, network_g__num_block='3'), "num_block", "not the text '3'; write 3 without quotes")
+
+
+@pytest.mark.parametrize('change, told', [
+    ({'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': '/dev/zero'}},
+     'gan_opt: loss_weight must be'),
+    ({'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla', 'fake_label_val': ''}}, 'gan_opt: fake_label_val must be'),
+    ({'gan_opt': {'type': 'GANLoss'}}, "gan_opt: key 'gan_type' is missing"),
+    ({'gan_opt': 5}, 'gan_opt must be a section'),
+    ({'perceptual_opt': {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1}, 'use_input_norm': 1}},
+     'perceptual_opt: use_input_norm must be true or false'),
+    ({'ldl_opt': {'type': 'L2Loss'}}, "ldl_opt: type: unknown name 'L2Loss'"),
+    ({'net_d_iters': '../..'}, 'net_d_iters must be an integer of at least 1'), ({'net_d_iters': 0}, 'net_d_iters'),
+    ({'net_d_init_iters': -1}, 'net_d_init_iters must be an integer of at least 0'),
+    ({'scheduler': {'type': 'MultiStepRestartLR', 'milestones': [5], 'restarts': [0], 'restart_weights': 1}},
+     'scheduler: restart_weights must be a list of numbers'),
+])  # yapf: disable
+def test_options_of_the_models_of_basicsr(refused, options, change, told):  # noqa: F811
+    refused('train', edited(options, **{f'train__{key}': value for key, value in change.items()}), f'train: {told}')

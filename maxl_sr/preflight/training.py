@@ -14,6 +14,7 @@ from maxl_sr.utils.options import (
     check_choice,
     check_count,
     check_keys,
+    check_like_defaults,
     check_loss,
     check_no_text_numbers,
     check_number,
@@ -22,6 +23,9 @@ from maxl_sr.utils.options import (
 
 SCHEDULERS = {'MultiStepLR': MultiStepRestartLR, 'MultiStepRestartLR': MultiStepRestartLR,
               'CosineAnnealingRestartLR': CosineAnnealingRestartLR}
+# Of BasicSR's own models
+FURTHER_LOSSES = ('perceptual_opt', 'gan_opt', 'ldl_opt', 'feature_matching_opt')
+ITERATIONS = {'net_d_iters': 1, 'net_d_init_iters': 0, 'net_g_reg_every': 1, 'net_d_reg_every': 1}
 LARGEST = 10**9  # iterations: more are a slip of the keyboard
 
 
@@ -46,6 +50,11 @@ def check_training(opt: dict[str, Any]) -> None:
     _check_scheduler(train['scheduler'], optimizer, int(train['total_iter']))
     if train.get('pixel_opt') is not None:
         check_loss('train: pixel_opt', train['pixel_opt'])
+    for key in [key for key in FURTHER_LOSSES if train.get(key) is not None]:
+        check_like_defaults(f'train: {key}', train[key])
+    for key, low in ITERATIONS.items():
+        if train.get(key) is not None:
+            check_count(f'train: {key}', train[key], low)
 
 
 def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.optim.Optimizer:
@@ -69,6 +78,8 @@ def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer, total_ite
     check_keys(where, arguments, inspect.signature(kind).parameters)
     for key, low in (('milestones', 0), ('periods', 1), ('restarts', 0)):
         _check_list(f'{where}: {key}', arguments.get(key, []), low)
+    if not isinstance(arguments.get('restart_weights', []), (list, tuple)):
+        raise UserError(f"{where}: restart_weights must be a list of numbers, not {arguments['restart_weights']!r}")
     for key in ('restart_weights', 'gamma', 'eta_min'):
         values = arguments.get(key, [])
         for value in values if isinstance(values, (list, tuple)) else [values]:

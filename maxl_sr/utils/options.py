@@ -81,6 +81,24 @@ def build_checked(where: str, given: Any) -> Any:
         raise UserError(f'{where}: {error}') from error
 
 
+def check_like_defaults(where: str, given: Any) -> None:
+    """Refuse a loss of BasicSR's own models with an argument that is not of the kind of the constructor's default.
+
+    BasicSR takes them as they are; a text in place of a number ends a training in its first iteration.
+
+    Raises:
+        UserError: As :func:`check_component`, or an argument is no number, or not true or false, where it must be.
+    """
+    arguments = check_component(where, given, LOSS_REGISTRY)
+    check_no_text_numbers(where, arguments)
+    for parameter in inspect.signature(LOSS_REGISTRY.get(given['type'])).parameters.values():
+        value, usual = arguments.get(parameter.name, parameter.default), parameter.default
+        if isinstance(usual, bool) and not isinstance(value, bool):
+            raise UserError(f'{where}: {parameter.name} must be true or false, not {value!r}')
+        if isinstance(usual, (int, float)) and not isinstance(usual, bool):
+            _number(f'{where}: {parameter.name}', value, float)
+
+
 def check_loss(where: str, given: Any) -> Any:
     """Return the loss of two images that the section `given` describes.
 
