@@ -251,7 +251,7 @@ MAXL_VALUES = [
     ({'val__adapt__steps': 2.5}, 'val: adapt: steps must be an integer, not 2.5'),
     ({'val__adapt__lr': 0.}, 'val: adapt: lr must be greater than 0'),
     ({'val__adapt__lr': -.1}, 'val: adapt: lr must be greater than 0'),
-    ({'val__adapt__params': 'head'}, "val: adapt: params must be one of heads, all, not 'head'"),
+    ({'val__adapt__params': 'head'}, "val: adapt: params must be one of heads, all, gains, input, not 'head'"),
     ({'val__adapt__optimizer': 'sdg'}, "val: adapt: optimizer must be one of sgd, adam, not 'sdg'"),
     ({'val__adapt__aux_opt': {'type': 'L1Loss'}}, 'val: adapt: aux_opt: L1Loss is no inner objective'),
     ({'val__metrics': 5}, 'val: metrics must be a section'),
