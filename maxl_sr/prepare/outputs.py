@@ -147,7 +147,11 @@ class GrowingLmdbMaker(LmdbMaker):
 
     def __init__(self, path: Path) -> None:
         self._map_size, self._used = FIRST_MAP, 0
-        super().__init__(str(path), map_size=FIRST_MAP, batch=500, compress_level=PNG_LEVEL)
+        try:
+            super().__init__(str(path), map_size=FIRST_MAP, batch=500, compress_level=PNG_LEVEL)
+        except OSError:  # of its list: the database is open, and takes a file from whoever clears it away
+            self.env.close()
+            raise
 
     def put(self, img_byte: bytes, key: str, img_shape: tuple[int, ...]) -> None:
         self._used += len(img_byte) + 2 * PAGE
