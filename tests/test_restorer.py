@@ -200,7 +200,7 @@ def test_mistakes_in_an_option_file_are_named(tmp_path, changes, message):
 def test_an_option_file_that_adapts_as_it_was_trained(tmp_path):
     with open(find_option_file(PRESETS['fast'].options), encoding='utf-8') as file:
         opt = {**yaml.safe_load(file), 'path': {'pretrain_network_g': 'weights/fast.pth'}}
-    y, expected = image(), Restorer.from_options(PRESETS['fast'], 'weights/fast.pth', 'cpu').run(image())
+    y, expected = image(), Restorer.from_options(PRESETS['fast'].options, 'weights/fast.pth', 'cpu').run(image())
     opt['train'] = {'aux_opt': opt['val']['adapt'].pop('aux_opt')}
     (tmp_path / 'test.yml').write_text(yaml.safe_dump(opt))
     assert Restorer.from_options(str(tmp_path / 'test.yml'), device='cpu').run(y).losses == expected.losses
