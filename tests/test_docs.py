@@ -3,6 +3,7 @@
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -174,3 +175,11 @@ def test_training_on_pairs_of_ones_own_is_as_the_page_says(own, run, tmp_path, m
 def test_the_links_of_the_pages_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]*)(?:#[^)]*)?\)', page.read_text(encoding='utf-8')):
         assert not target or target.startswith('https://') or (page.parent / target).exists(), target
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip('mkdocs')
+    done = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', str(tmp_path / 'site')],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'site/api/meta/index.html').is_file()
