@@ -183,3 +183,12 @@ def test_the_site_is_built_without_a_warning(tmp_path):
                           cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'site/api/meta/index.html').is_file()
+
+
+def test_the_network_of_the_readme_adapts():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    code, = (block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if 'WithAuxiliaryHead' in block)
+    head, base, rest = code.partition('\nbase = ')
+    script = f'{head}\nimport torch\ny = torch.rand(1, 3, 16, 16){base}{rest}\nassert restored.shape == y.shape'
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True)  # imports and all
+    assert done.returncode == 0, done.stderr
