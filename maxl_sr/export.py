@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from maxl_sr.archs.detection import detect
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
+from maxl_sr.meta.network import Traits
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import read_option_file
 from maxl_sr.presets import PRESETS
@@ -63,7 +64,7 @@ class Source:
     @property
     def scale(self) -> int:
         """Enlargement of the network."""
-        return getattr(self.net, 'scale', 1)
+        return Traits(self.net).scale
 
     @property
     def channels(self) -> int:

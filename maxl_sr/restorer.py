@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from maxl_sr.adaptation import Adapter, check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.images import check_integer, checked, opened
-from maxl_sr.meta import BoundNet, Task, Tiling, realised
+from maxl_sr.meta import BoundNet, Task, Tiling, Traits, check_multi_task, realised
 from maxl_sr.meta.tiled import Tile, scaled, tiled
 from maxl_sr.meta.types import Weights
 from maxl_sr.photo import Photo
@@ -127,13 +127,13 @@ class Restorer:
             torch.zeros(1, device=self.device).item()
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UserError(f'device {device!r} is unknown to torch, or not there') from error
-        if not hasattr(net, 'forward_features'):
-            raise UserError(f'a {type(net).__name__} has no heads to adapt; use MultiTaskNet or WithAuxiliaryHead')
+        check_multi_task(net)
         if self.device.type == 'cpu':
             keep_freed_memory()
         self._options = options
-        self._halo, self._multiple = getattr(net, 'halo', None), getattr(net, 'multiple', 1)
-        self._scale = getattr(net, 'scale', 1)
+        traits = Traits(net)
+        self._halo, self._multiple, self._scale = traits.halo, traits.multiple, traits.scale
+        self._mask_halo = None if mask_net is None else Traits(mask_net).halo
         self._net = self._frozen(net)
         self._mask_net = None if mask_net is None else self._frozen(mask_net)
         self._adapter = None if options is None else Adapter(options, self._scale, rates)
@@ -351,8 +351,7 @@ class Restorer:
         return None if self._halo is None else _Watched(size, self._halo, self._multiple, check)
 
     def _mask_tiling(self, size: int) -> Tiling | None:
-        halo = getattr(self._mask_net, 'halo', None)
-        return None if halo is None else Tiling(size, halo, self._multiple)
+        return None if self._mask_halo is None else Tiling(size, self._mask_halo, self._multiple)
 
     @torch.no_grad()
     def _adapt(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,

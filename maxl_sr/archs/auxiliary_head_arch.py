@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
 from maxl_sr.archs.probing import find_halo, find_multiple, mirrored
+from maxl_sr.meta.network import Traits
 from maxl_sr.utils.options import names
 
 
@@ -77,17 +78,13 @@ class WithAuxiliaryHead(nn.Module):
 
         self._num_ch, self._reach = num_ch, 4 + 2 * num_block  # of the auxiliary head and the enlargement
         self.eval()
-        self.multiple = self._stated('multiple') or find_multiple(self.base, num_ch, scale)
+        self.multiple = Traits(self.base).stated('multiple') or find_multiple(self.base, num_ch, scale)
         self.train()
-
-    def _stated(self, name: str) -> int | None:
-        value = getattr(self.base, name, None)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
     @functools.cached_property
     def halo(self) -> int | None:
         """How many pixels beyond a tile its outputs depend on, a multiple of `multiple`; None: there are no tiles."""
-        stated = self._stated('halo')
+        stated = Traits(self.base).stated('halo')
         if stated is not None:
             return -(-(stated + self._reach) // self.multiple) * self.multiple
         net = copy.deepcopy(self).cpu().float().eval()

@@ -8,7 +8,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.meta import BoundNet
-from maxl_sr.meta.objective import Heads
+from maxl_sr.meta.objective import Heads, same_size
 from maxl_sr.meta.types import Prepared
 from maxl_sr.utils.options import check_loss, check_objective
 
@@ -71,7 +71,7 @@ class SumObjective(nn.Module):
             raise ValueError(f'objectives must be a list of sections, not {objectives!r}')
         self.objectives = nn.ModuleList(check_objective(f'objectives[{i}]', section)
                                         for i, section in enumerate(objectives))
-        self.same_size = any(getattr(objective, 'same_size', False) for objective in self.objectives)
+        self.same_size = any(same_size(objective) for objective in self.objectives)
 
     def prepare(self, net: BoundNet, y: Tensor) -> Prepared:
         """Return what each of the objectives prepares."""

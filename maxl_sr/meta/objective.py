@@ -19,7 +19,9 @@ def restore(heads: Heads, features: Tensor, x: Tensor) -> Tensor:
 class Objective(Protocol):
     """A self-supervised objective of (head weights, image, mask).
 
-    It has two steps, since with a frozen body all that `prepare` computes is needed only once an image.
+    It has two steps, since with a frozen body all that `prepare` computes is needed only once an image. An objective
+    that compares restored image and input, and so is for a scale of 1 alone, says so: ``same_size = True``; see
+    :func:`same_size`.
 
     Examples:
         >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
@@ -37,3 +39,8 @@ class Objective(Protocol):
     def loss(self, heads: Heads, prepared: Any, mask: Tensor | None) -> Tensor:
         """Return the scalar objective; ``heads(features, x)`` gives (restored, reconstruction) at the weights."""
         ...
+
+
+def same_size(objective: Any) -> bool:
+    """Return whether `objective` compares restored image and input; False where it does not say so."""
+    return bool(getattr(objective, 'same_size', False))

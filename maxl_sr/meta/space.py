@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maxl_sr.meta.network import Traits
 from maxl_sr.meta.types import Weights
 
 PARAMS = ('heads', 'all', 'gains', 'input')
-HEADS = ('primary_head.', 'aux_head.')
 GAIN = '.gain'  # ends the name of the gains of a weight
 OFFSET = 'input.offset'
 
@@ -35,8 +35,8 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
 
     Args:
         net: The network.
-        params: 'heads': the weights of ``primary_head`` and ``aux_head``, or of what the network names (the beginnings
-            of its weights' names) in an attribute ``adaptable``. 'all': all of its weights. 'gains': a factor, 1 at
+        params: 'heads': the weights of ``primary_head`` and ``aux_head``, or of what the network names,
+            :attr:`~maxl_sr.meta.network.Traits.adaptable`. 'all': all of its weights. 'gains': a factor, 1 at
             first, of every output channel of every layer, ``NAME.gain`` for the weight NAME. 'input': an offset, 0 at
             first, of the input, ``input.offset``, ``(1, C, H, W)``.
         y: Images ``(B, C, H, W)`` whose offset is meant; None: one of a single value stands for it.
@@ -58,7 +58,7 @@ def adaptable_weights(net: nn.Module, params: str, y: Tensor | None = None) -> W
         some = next(net.parameters())
         like = some.new_zeros(1, 1, 1, 1) if y is None else torch.zeros_like(y[:1])
         return {OFFSET: _new(like)}
-    prefixes = getattr(net, 'adaptable', HEADS) if params == 'heads' else ''
+    prefixes = Traits(net).adaptable if params == 'heads' else ''
     weights: Weights = {name: weight for name, weight in net.named_parameters() if name.startswith(prefixes)}
     trained: Weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
     weights = trained or weights

@@ -26,7 +26,7 @@ from maxl_sr.adaptation import Adapter, check_rates, saved_rates
 from maxl_sr.adaptation.adapter import guard_options
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
-from maxl_sr.meta import InnerRates
+from maxl_sr.meta import InnerRates, is_multi_task
 from maxl_sr.models.outer_step import Losses, OuterStep
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.utils.checkpoint import RATES_KEY
@@ -125,7 +125,7 @@ class AdaptiveModel(SRModel):
         check_keys('val', opt.get('val') or {}, ('val_freq', 'save_img', 'suffix', 'pbar', 'adapt', 'metrics'))
         check_keys('path', opt['path'], PATH_KEYS)
         kind = opt['network_g']['type']
-        if not hasattr(ARCH_REGISTRY.get(kind), 'forward_heads'):
+        if not is_multi_task(ARCH_REGISTRY.get(kind)):
             raise UserError(f"network_g: type: {kind} has no auxiliary head, which a {opt['model_type']} needs; use "
                             'MultiTaskNet, or model_type: SRModel')
         section = (opt.get('val') or {}).get('adapt')

@@ -7,6 +7,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from maxl_sr.errors import UserError
+from maxl_sr.meta.network import is_multi_task
 from maxl_sr.preflight.sections import telling
 from maxl_sr.utils.checkpoint import read_weights
 from maxl_sr.utils.machine import free_memory
@@ -90,7 +91,7 @@ def check_scale(net: Any, opt: dict[str, Any]) -> None:
     size, scale = 32, opt.get('scale', 1)
     with telling('network_g'), torch.no_grad():
         x = torch.full((1, 3, size, size), 0.5)
-        heads = hasattr(net, 'forward_heads')
+        heads = is_multi_task(net)
         output = net.eval().forward_heads(net.forward_features(x), x)[0] if heads else net.eval()(x)
     if output.shape != (1, 3, scale * size, scale * size):
         raise UserError(f"network_g: {opt['network_g']['type']} makes {tuple(output.shape[2:])} pixels of "

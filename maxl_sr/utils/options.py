@@ -14,7 +14,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, Registry
 from torch import nn
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.objective import Objective, same_size
 
 Section = TypeVar('Section')
 MOST_STEPS = 10_000  # of the inner loop: more are a slip of the keyboard, and fill the memory
@@ -128,7 +128,7 @@ def check_objective(where: str, given: Any, scale: Any = 1) -> Any:
     objective = build_checked(where, given)
     if not isinstance(objective, Objective):
         raise UserError(f"{where}: {given['type']} is no inner objective: it lacks prepare and loss")
-    if scale != 1 and getattr(objective, 'same_size', False):
+    if scale != 1 and same_size(objective):
         raise UserError(f"{where}: {given['type']} compares images of one size, it cannot be used with scale: {scale}")
     return objective
 
