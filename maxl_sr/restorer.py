@@ -5,7 +5,7 @@ import math
 import numbers
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,13 @@ from maxl_sr.adaptation import Adapter, check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.images import check_integer, checked, opened
 from maxl_sr.meta import BoundNet, Task, Tiling, Traits, check_multi_task, realised
-from maxl_sr.meta.tiled import Tile, scaled, tiled
+from maxl_sr.meta.tiled import tiled
 from maxl_sr.meta.types import Weights
 from maxl_sr.photo import Photo
 from maxl_sr.preflight import check_network, read_option_file
 from maxl_sr.presets import PRESETS
+from maxl_sr.restore.pixels import Watched, by_tiles, padded, sample, to_pixels, to_tensor
+from maxl_sr.restore.precision import check_precision, computing, fastest
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.options import Adapt, parse
@@ -31,8 +33,6 @@ from maxl_sr.utils.packaged import find_option_file, find_weights
 Result = TypeVar('Result')
 
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
-WINDOW = 256  # side of the windows that they are taken from
-GRID = 16  # at which these begin: the blocks of JPEG stay whole
 TILE = 768  # largest side of a tile
 LEAST_TILE = 64
 COPIES = 16  # of the features of a tile that are in memory at a time, at full resolution
@@ -71,38 +71,6 @@ class _Adaptation:
     mask: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class _Watched(Tiling):
-    """Tiles before each of which `check` is called."""
-
-    check: Callable[[], None] | None = None
-
-    def tiles(self, sides: Sequence[int]) -> Iterator[Tile]:
-        for tile in super().tiles(sides):
-            if self.check is not None:
-                self.check()
-            yield tile
-
-
-def sample(pixels: np.ndarray, count: int) -> np.ndarray:
-    """Return at most about `count` pixels of ``(H, W, C)``: windows, evenly spread, pushed together; or all."""
-    sides = pixels.shape[:2]
-    if sides[0] * sides[1] <= count:
-        return pixels
-    window = [min(WINDOW, side) for side in sides]
-    number = max(count // (window[0] * window[1]), 1)
-    rows = min(max(round((number * sides[0] / sides[1]) ** 0.5), 1), number, sides[0] // window[0])
-    columns = min(max(number // rows, 1), sides[1] // window[1])
-    tops, lefts = (np.linspace(0, side - size, n).astype(int) // GRID * GRID
-                   for side, size, n in zip(sides, window, (rows, columns)))
-    return np.concatenate([np.concatenate([pixels[top:top + window[0], left:left + window[1]] for left in lefts], 1)
-                           for top in tops])
-
-
-def _largest(dtype: np.dtype) -> int:
-    return int(np.iinfo(dtype).max) if dtype.kind == 'u' else 1
-
-
 class Restorer:
     """Restores images with one network, adapting it to each of them.
 
@@ -114,13 +82,20 @@ class Restorer:
         device: 'auto' (a GPU where there is one), or a device of torch.
         rates: Learned inner rates of every step by weight, where `options` give no rate.
         mask_net: A mask network, for the objective; None: none.
+        precision: What the network computes in: 'float32', 'bfloat16', 'float16', or 'auto': the one in which it is
+            fastest on the device, by a trial, see :func:`~maxl_sr.restore.precision.fastest`.
+
+    Attributes:
+        device: Where it computes.
+        precision: What it computes in.
 
     Raises:
-        ValueError: `device` is unknown or not there, or the network has no heads.
+        ValueError: `device` is unknown or not there, `precision` is none, or the network has no heads.
     """
 
     def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
-                 rates: Any = None, mask_net: nn.Module | None = None) -> None:
+                 rates: Any = None, mask_net: nn.Module | None = None, precision: str = 'auto') -> None:
+        check_precision(precision)
         try:
             self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
                                        else 'cpu' if device == 'auto' else device)
@@ -137,6 +112,7 @@ class Restorer:
         self._net = self._frozen(net)
         self._mask_net = None if mask_net is None else self._frozen(mask_net)
         self._adapter = None if options is None else Adapter(options, self._scale, rates)
+        self.precision = fastest(self._net, self.device, self._multiple) if precision == 'auto' else precision
 
     def _frozen(self, net: nn.Module) -> nn.Module:
         net = copy.deepcopy(net).eval().requires_grad_(False).to(self.device)
@@ -163,23 +139,25 @@ class Restorer:
         return self._mask_net is not None
 
     @classmethod
-    def from_pretrained(cls, name: str = 'fast', device: str = 'auto') -> 'Restorer':
+    def from_pretrained(cls, name: str = 'fast', device: str = 'auto', precision: str = 'auto') -> 'Restorer':
         """Return the restorer of a preset that comes with the package, weights and all; nothing is fetched.
 
         Args:
             name: One of :data:`~maxl_sr.presets.PRESETS`.
             device: As for the class.
+            precision: As for the class.
 
         Raises:
-            ValueError: There is no such preset, or `device` is unknown.
+            ValueError: There is no such preset, or `device` or `precision` is unknown.
         """
         if name not in PRESETS:
             raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth')
+        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth',
+                                precision)
 
     @classmethod
     def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',
-                     mask_weights: str | None = None) -> 'Restorer':
+                     mask_weights: str | None = None, precision: str = 'auto') -> 'Restorer':
         """Return the restorer that a test's option file describes: its networks, checkpoints and adaptation.
 
         Args:
@@ -187,6 +165,7 @@ class Restorer:
             weights: Another checkpoint of the network.
             device: As for the class.
             mask_weights: Another checkpoint of the mask network, where the option file has one.
+            precision: As for the class.
 
         Raises:
             ValueError: A file is missing or cannot be used; the message names it.
@@ -205,13 +184,13 @@ class Restorer:
         section = (opt.get('val') or {}).get('adapt')
         rates = saved_rates(opt['path']['pretrain_network_g'])
         if section is None:
-            return cls(net, None, device, mask_net=mask_net)
+            return cls(net, None, device, mask_net=mask_net, precision=precision)
         options = parse(Adapt, section, 'val: adapt')
         if options.aux_opt is None:
             options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
         if rates is not None and options.lr is None:
             check_rates(rates, net)
-        return cls(net, options, device, rates, mask_net)
+        return cls(net, options, device, rates, mask_net, precision)
 
     def restore(self, image: Any, output: str | Path | None = None, **options: Any) -> Any:
         """Return the restored image, of the size (times the scale), kind and range of the input.
@@ -266,7 +245,7 @@ class Restorer:
         def restore(size: int) -> tuple[np.ndarray, np.ndarray | None, _Adaptation]:
             found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress, check)
             mask = self._mask_of_pixels(pixels, size) if found.mask is None else \
-                found.mask[0, 0, :pixels.shape[0], :pixels.shape[1]].cpu().numpy()
+                found.mask[0, 0, :pixels.shape[0], :pixels.shape[1]].float().cpu().numpy()
             return self._restored(found, pixels, size, check), mask, found
 
         restored, mask, found = self._in_memory(tile, restore)
@@ -304,16 +283,17 @@ class Restorer:
             return None
 
         def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
-            return mask_net(y)[0, 0, :read.shape[0], :read.shape[1], None].cpu().numpy()
+            return mask_net(y)[0, 0, :read.shape[0], :read.shape[1], None].float().cpu().numpy()
 
-        return self._by_tiles(compute, pixels, self._mask_tiling(size))[..., 0]
+        return by_tiles(compute, pixels, self._mask_tiling(size), self.device, self._multiple)[..., 0]
 
     def _in_memory(self, tile: int | None, compute: Callable[[int], Result]) -> Result:
         """Return what `compute` returns with tiles of a size that the memory suffices for, or of the given one."""
         size = tile or self._tile_size()
         while True:
             try:
-                return compute(size)
+                with computing(self.device, self.precision):
+                    return compute(size)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -348,7 +328,7 @@ class Restorer:
         return min(side // LEAST_TILE * LEAST_TILE, TILE)
 
     def _tiling(self, size: int, check: Callable[[], None] | None = None) -> Tiling | None:
-        return None if self._halo is None else _Watched(size, self._halo, self._multiple, check)
+        return None if self._halo is None else Watched(size, self._halo, self._multiple, check)
 
     def _mask_tiling(self, size: int) -> Tiling | None:
         return None if self._mask_halo is None else Tiling(size, self._mask_halo, self._multiple)
@@ -362,7 +342,7 @@ class Restorer:
             return _Adaptation(net, None, None, 0, [])
         whole = self._adapter.options.params == 'input'  # an offset of every pixel: of all of them, at once
         seen = pixels if sample_pixels is None or whole else sample(pixels, sample_pixels)
-        y = self._to_tensor(seen, self._padded(seen))
+        y = to_tensor(seen, padded(seen, self._multiple), self.device)
         mask = self._mask_of(y, size)
         found = self._adapter.private().adapt(net, y, mask, steps=steps, lr=lr, guard=guard,
                                               tiling=None if whole else self._tiling(size, check))
@@ -387,53 +367,9 @@ class Restorer:
     def _restored(self, found: _Adaptation, pixels: np.ndarray, size: int,
                   check: Callable[[], None] | None = None) -> np.ndarray:
         if found.task is not None:  # which has the features of the image
-            return self._to_pixels(found.task.restored(found.weights or {}), pixels)
+            return to_pixels(found.task.restored(found.weights or {}), pixels, self._scale)
 
         def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
-            return self._to_pixels(BoundNet(found.net, y, found.weights).restored(), read)
+            return to_pixels(BoundNet(found.net, y, found.weights).restored(), read, self._scale)
 
-        return self._by_tiles(compute, pixels, self._tiling(size, check), self._scale)
-
-    def _padded(self, pixels: np.ndarray) -> tuple[int, int]:
-        """Return height and width rounded up to what tiles can have, of an image of half the size too."""
-        height, width = (-(-side // (2 * self._multiple)) * 2 * self._multiple for side in pixels.shape[:2])
-        return height, width
-
-    def _to_tensor(self, pixels: np.ndarray, sides: tuple[int, int]) -> Tensor:
-        """Return ``(1, 3, H, W)`` in [0, 1] of the given `sides`, mirrored at the right and below."""
-        rest = [(0, wanted - side) for wanted, side in zip(sides, pixels.shape[:2])]
-        scaled = np.pad(pixels, (*rest, (0, 0)), mode='symmetric').astype(np.float32) / _largest(pixels.dtype)
-        image = torch.from_numpy(scaled).to(self.device).permute(2, 0, 1).unsqueeze(0)
-        return image.expand(-1, 3, -1, -1).contiguous(memory_format=memory_format(self.device))
-
-    def _to_pixels(self, restored: Tensor, like: np.ndarray) -> np.ndarray:
-        """Return ``(1, 3, sH', sW')`` as pixels ``(sH, sW, C)`` of the kind of those that it is of."""
-        if not torch.isfinite(restored).all():
-            raise UserError('the adaptation diverged: the restored image is not finite; choose a smaller lr')
-        height, width = (self._scale * side for side in like.shape[:2])
-        image = restored[0, :, :height, :width].clamp(0, 1)
-        if like.shape[2] == 1:
-            image = image.mean(0, keepdim=True)
-        values = image.permute(1, 2, 0).cpu().numpy()
-        if like.dtype.kind == 'f':
-            return values.astype(like.dtype)
-        return (values * _largest(like.dtype)).round().astype(like.dtype)
-
-    def _by_tiles(self, compute: Callable[[Tensor, np.ndarray], np.ndarray], pixels: np.ndarray, tiling: Tiling | None,
-                  scale: int = 1) -> np.ndarray:
-        """Return what `compute` makes of an image, ``(sH, sW, C)``, from tiles, or from the whole at once.
-
-        Of the image no more than a tile is there as features or in floating point. `compute` is given a tile as it is
-        read, ``(1, 3, H, W)``, and the pixels of it that are none of the padding.
-        """
-        sides = self._padded(pixels)
-        whole: np.ndarray | None = None
-        for tile in (tiling or Tiling(max(sides), 0)).tiles(sides):
-            read = pixels[tile.read]
-            height, width = (part.stop - part.start for part in tile.read)
-            part = compute(self._to_tensor(read, (height, width)), read)
-            if whole is None:
-                whole = np.empty((*(scale * side for side in pixels.shape[:2]), part.shape[2]), part.dtype)
-            whole[scaled(tile.own, scale)] = part[scaled(tile.inner(), scale)]
-        assert whole is not None
-        return whole
+        return by_tiles(compute, pixels, self._tiling(size, check), self.device, self._multiple, self._scale)

@@ -89,6 +89,9 @@ class _Tiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Run, tiling: Tiling, names: list[str], x: Tensor, *weights: Tensor) -> Any:
         ctx.run, ctx.tiling, ctx.names = run, tiling, names
+        kind = x.device.type
+        # On a GPU the backward pass is in a thread of its own, which does not know of autocast
+        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         ctx.save_for_backward(x, *weights)
         return _join(run, dict(zip(names, weights)), x, tiling)
 
@@ -99,7 +102,8 @@ class _Tiled(torch.autograd.Function):
         leaves = {name: weight.detach().requires_grad_() for name, weight in zip(ctx.names, weights)}
         total = [torch.zeros_like(weight) for weight in weights]
         for tile in ctx.tiling.tiles(x.shape[-2:]):
-            with torch.enable_grad():
+            kind, dtype, enabled = ctx.autocast
+            with torch.enable_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 outputs, scales = zip(*_of_tile(ctx.run, leaves, x, tile))
             upstream = [gradient[(..., *scaled(tile.own, scale))] for gradient, scale in zip(gradients, scales)]
             for added, part in zip(total, torch.autograd.grad(outputs, list(leaves.values()), upstream,
