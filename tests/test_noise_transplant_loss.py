@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.losses.flat_noise import _blocks, transplant_noise
+from maxl_sr.losses.flat_noise import blocks_of, transplant_noise
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
 
@@ -17,7 +17,7 @@ def noise_like(image, sigma, seed=0):
 
 def test_blocks_are_those_of_a_grid_row_by_row():
     image = torch.arange(2 * 7 * 9.0).view(1, 2, 7, 9)
-    blocks = _blocks(image, 3)
+    blocks = blocks_of(image, 3)
     assert blocks.shape == (1, 6, 2, 9)  # the last row is left out
     assert torch.equal(blocks[0, 4, 1], image[0, 1, 3:6, 3:6].flatten())
 
@@ -30,8 +30,8 @@ def test_the_noise_of_flat_blocks_comes_along_and_that_of_others_does_not():
     noise[..., 32:] = 0.3
     target = torch.full((1, 3, 32, 32), 0.5)
     added = transplant_noise(smooth + noise, smooth, target, block_size=8, share=0.25)[0] - target
-    whole = {tuple((block * 1e5).round().int().tolist()) for block in _blocks(noise[..., :32], 8)[0, :, 0]}
-    assert {tuple((block * 1e5).round().int().tolist()) for block in _blocks(added, 8)[0, :, 0]} <= whole
+    whole = {tuple((block * 1e5).round().int().tolist()) for block in blocks_of(noise[..., :32], 8)[0, :, 0]}
+    assert {tuple((block * 1e5).round().int().tolist()) for block in blocks_of(added, 8)[0, :, 0]} <= whole
 
 
 def test_the_noise_fits_the_intensity():

@@ -14,7 +14,7 @@ LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise dep
 WINDOW = 17  # side in pixels of what counts as local brightness
 
 
-def _blocks(image: Tensor, size: int) -> Tensor:
+def blocks_of(image: Tensor, size: int) -> Tensor:
     """Return the blocks ``(B, N, C, size²)`` of a grid, row by row; a rest at the right and below is left out."""
     height, width = (side // size * size for side in image.shape[-2:])
     blocks = F.unfold(image[..., :height, :width], size, stride=size)
@@ -24,6 +24,32 @@ def _blocks(image: Tensor, size: int) -> Tensor:
 @functools.cache  # for good: a CUDA graph reads it at its address
 def _draw(count: int, choices: int, seed: int, device: torch.device) -> Tensor:
     return torch.randint(choices, (count, 1), generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def with_noise(target: Tensor, noise: Tensor, colour: Tensor, usable: Tensor | None, size: int, candidates: int,
+               seed: int) -> Tensor:
+    """Return `target` in [0, 1], each block of which has got one block of noise, of about its colour.
+
+    Args:
+        target: Clean images ``(B, C, h, w)``.
+        noise: Blocks of noise ``(B, K, C, size²)``.
+        colour: The colours ``(B, K, C)`` of what they were taken from.
+        usable: ``(B, K)``: whether a block may be used; None: all may be.
+        size: Side of a block in pixels.
+        candidates: A block is drawn from so many that are nearest in colour.
+        seed: Another seed, other blocks.
+    """
+    height, width = target.shape[-2:]
+    padded = F.pad(target, (0, -width % size, 0, -height % size), mode='replicate')
+    distance = torch.cdist(blocks_of(padded, size).mean(-1), colour)
+    if usable is not None:
+        distance = distance + torch.where(usable, 0.0, torch.inf).to(distance.dtype).unsqueeze(1)
+    nearest = distance.topk(min(candidates, colour.shape[1]), dim=-1, largest=False).indices
+    drawn = _draw(nearest.shape[1], nearest.shape[2], seed, target.device).expand(len(target), -1, -1)
+    source = nearest.gather(2, drawn)  # (B, N, 1)
+    added = noise.gather(1, source.unsqueeze(-1).expand(-1, -1, *noise.shape[2:]))
+    added = F.fold(added.permute(0, 2, 3, 1).flatten(1, 2), padded.shape[-2:], size, stride=size)
+    return (target + added[..., :height, :width]).clamp(0, 1)
 
 
 def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int = 16, share: float = 0.1,
@@ -52,8 +78,8 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
     gradient = sum(F.pad(smooth.diff(dim=dim), end).square().mean(1, keepdim=True)
                    for dim, end in ((-1, (0, 1)), (-2, (0, 0, 0, 1))))
     assert isinstance(gradient, Tensor)
-    activity = _blocks(gradient, size).mean((-1, -2))
-    colours = _blocks(smooth, size).mean(-1)
+    activity = blocks_of(gradient, size).mean((-1, -2))
+    colours = blocks_of(smooth, size).mean(-1)
     count = max(round(share * activity.shape[1]), candidates)
     flat = torch.cat([level.gather(1, activity.gather(1, level).topk(min(count // LEVELS + 1, level.shape[1]), dim=1,
                                                                      largest=False).indices)
@@ -62,18 +88,10 @@ def transplant_noise(y: Tensor, smooth: Tensor, target: Tensor, block_size: int 
     def of_flat(blocks: Tensor) -> Tensor:
         return blocks.gather(1, flat[..., None, None].expand(-1, -1, *blocks.shape[2:]))
 
-    noise, colour = of_flat(_blocks(y - smooth, size)), of_flat(colours.unsqueeze(-1)).squeeze(-1)
+    noise, colour = of_flat(blocks_of(y - smooth, size)), of_flat(colours.unsqueeze(-1)).squeeze(-1)
     variance = noise.var(-1, unbiased=False).mean((1, 2))
     flatness = activity.gather(1, flat).mean(1) / (variance + torch.finfo(variance.dtype).tiny)
-    height, width = target.shape[-2:]
-    padded = F.pad(target, (0, -width % size, 0, -height % size), mode='replicate')
-    distance = torch.cdist(_blocks(padded, size).mean(-1), colour)
-    nearest = distance.topk(min(candidates, flat.shape[1]), dim=-1, largest=False).indices
-    drawn = _draw(nearest.shape[1], nearest.shape[2], seed, y.device).expand(len(y), -1, -1)
-    source = nearest.gather(2, drawn)  # (B, N, 1)
-    transplanted = noise.gather(1, source.unsqueeze(-1).expand(-1, -1, *noise.shape[2:]))
-    transplanted = F.fold(transplanted.permute(0, 2, 3, 1).flatten(1, 2), padded.shape[-2:], size, stride=size)
-    return (target + transplanted[..., :height, :width]).clamp(0, 1), flatness.view(-1, 1, 1, 1)
+    return with_noise(target, noise, colour, None, size, candidates, seed), flatness.view(-1, 1, 1, 1)
 
 
 def _clean_copy(net: BoundNet, ratio: int) -> tuple[Tensor, Tensor]:

@@ -76,6 +76,12 @@ class BoundNet:
             self._kept[key] = function(self, *args, **kwargs)
         return cast(Value, self._kept[key])
 
+    def trained(self) -> 'BoundNet':
+        """Return the network bound to `y` with its own weights: this, where none is replaced."""
+        if not self._weights and self._offset is None:
+            return self
+        return BoundNet(self._net, self.y, tiling=self._tiling)
+
     def _call(self, weights: Weights, method: str, *args: Tensor) -> Any:
         if self._offset is not None:  # the image is the last argument of every method
             args = (*args[:-1], shifted(args[-1], self._offset))
