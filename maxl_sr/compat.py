@@ -6,6 +6,7 @@ mended is left as it is: by the error itself, or by the call in its source that 
 
 import atexit
 import functools
+import importlib
 import importlib.util
 import inspect
 import os
@@ -25,6 +26,39 @@ from maxl_sr.utils.distributed import agreed_store
 from maxl_sr.utils.lmdb_file import check_whole
 
 
+class _Later(types.ModuleType):
+    """Stands in for a module, which is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):  # inspect asks every module for its file
+            raise AttributeError(name)
+        self.leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Make way for the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+def _defer_compiler() -> None:
+    """``torchvision.ops`` imports torch's compiler, a second of processor time, for a function that it seldom calls."""
+    name = 'torch._dynamo.utils'
+    if name in sys.modules or 'torchvision' in sys.modules:
+        return
+    later = sys.modules[name] = _Later(name)
+
+    def is_compile_supported(device: str) -> bool:
+        later.leave()
+        return bool(importlib.import_module(name).is_compile_supported(device))
+
+    later.is_compile_supported = is_compile_supported  # type: ignore[attr-defined]
+    try:
+        import torchvision.ops  # noqa: F401
+    finally:
+        later.leave()
+
+
 def _shim_distutils() -> None:
     """``basicsr.archs.arch_util`` imports distutils, which Python 3.12 removed; setuptools brings its own."""
     if importlib.util.find_spec('distutils') is None:
@@ -42,6 +76,7 @@ def _shim_functional_tensor() -> None:
     sys.modules[name] = module
 
 
+_defer_compiler()
 _shim_distutils()
 _shim_functional_tensor()
 
