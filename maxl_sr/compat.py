@@ -103,6 +103,18 @@ def _cpu_instead_of_cuda() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Let optimizers be made, as for a look at their options, without torch's compiler.
+
+    torch loads it, a second of processor time, to keep the groups of an optimizer out of what is compiled.
+    """
+    optimizer = torch.optim.Optimizer
+    plain = getattr(optimizer.add_param_group, '__wrapped__', optimizer.add_param_group)
+    with mock.patch.object(optimizer, 'add_param_group', plain):
+        yield
+
+
 def _patch_resume() -> None:
     """``load_resume_state`` moves the state to ``torch.cuda.current_device()``, which fails without a GPU."""
     original = basicsr_train.load_resume_state

@@ -21,6 +21,7 @@ import basicsr.utils.options as basicsr_options
 import torch
 
 from maxl_sr import policy
+from maxl_sr.compat import without_compiler
 from maxl_sr.errors import UserError
 from maxl_sr.preflight import preflight, read_option_file
 from maxl_sr.startup import INTERRUPTED
@@ -92,7 +93,8 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     for key, value in opt['path'].items():
         if key.startswith('pretrain_network') and isinstance(value, str):
             opt['path'][key] = find_weights(value)
-    preflight(opt)
+    with without_compiler():
+        preflight(opt)
     if opt['rank'] == 0:
         _take_folder(opt)
     return opt, arguments

@@ -228,6 +228,7 @@ def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds)
     (['python', '-m', 'maxl_sr', 'denoise'], '-m', True),
     (['python', '-W', 'ignore', '-m', 'maxl_sr.train'], '-m', True),
     (['python', '/usr/bin/maxl-sr', 'web'], '/usr/bin/maxl-sr', True), (['python', '-m', 'pytest'], '-m', False),
+    (['python', '-c', 'spawn_main()', '--multiprocessing-fork'], '/usr/bin/maxl-sr', False),
     (['python', 'mine.py', '-m', 'maxl_srx'], 'mine.py', False), (['python'], '', False),
     (['python', '-m'], '-', False)])
 def test_ctrl_c_belongs_to_a_program_that_imports_the_package(monkeypatch, given, name, expected):
