@@ -259,7 +259,7 @@ def test_one_process_an_experiment(refused, run, options, tmp_path):  # noqa: F8
 @pytest.mark.parametrize('command', ['train', 'test'])
 @pytest.mark.parametrize('seconds', [0, 0.5, 1])
 def test_interrupted_while_it_starts(command, seconds, tmp_path):
-    told = interrupted(f'maxl_sr.{command}', '-opt', 'nowhere.yml', seconds=seconds, cwd=tmp_path)
+    told = interrupted(f'maxl_sr.{command}', '-opt', 'cpu/test_real.yml', seconds=seconds, cwd=tmp_path)
     assert told == (130, 'interrupted')
 
 

@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_nothing_half(call, folder):
 
 
 @pytest.mark.parametrize('arguments', [('denoise', 'in', '-o', 'out'), ('compare', '--gt', 'in', 'in'),
-                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'lost.yml'),
+                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'cpu/test_real.yml'),
                                        ('web', '--port', '7931'),
                                        ('prepare', 'div2k', 'in', '-o', 'made')])
 @pytest.mark.parametrize('seconds', [0, 1])
