@@ -25,13 +25,13 @@ def _read(path: Path) -> np.ndarray:
     if path.suffix.lower() in ('.avif', *HEIC):
         return np.ascontiguousarray(Photo.read(path).shown_array()[..., ::-1])
     check_file(path)
+    image: np.ndarray | None = None
     try:
         # By its bytes: OpenCV takes no name that is not UTF-8
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, OSError, ValueError, MemoryError) as error:
         if is_out_of_memory(error):
             raise UserError(f'there is not enough memory for the image {shown(path)}') from error
-        image = None
     if image is None:
         raise UserError(f'cannot read the image {shown(path)}')
     return image

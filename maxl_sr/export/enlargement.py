@@ -53,4 +53,5 @@ class Enlarging(nn.Module):
         self.net, self.enlargement = net, Enlargement(channels, net.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.enlargement(x) + self.net.primary_head(self.net.forward_features(x))
+        enlarged: Tensor = self.enlargement(x) + self.net.primary_head(self.net.forward_features(x))
+        return enlarged

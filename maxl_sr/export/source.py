@@ -52,7 +52,8 @@ class Source:
     @property
     def channels(self) -> int:
         """Channels of the images."""
-        return self.arguments.get('num_in_ch', self.arguments.get('num_ch', 3))
+        number: int = self.arguments.get('num_in_ch', self.arguments.get('num_ch', 3))
+        return number
 
     def metadata(self) -> dict[str, str]:
         """Return what a file tells about itself."""
