@@ -91,7 +91,8 @@ def test_the_environment_is_made_anew_for_other_dependencies_alone(tmp_path):
     assert compared(text.replace('"torch>=2.6"', '"torch>=2.7"')) != told
 
 
-def test_trains_tests_and_finds_its_option_files(wheel, make_pairs, tmp_path):
+def test_trains_tests_and_finds_its_option_files(wheel, make_pairs, tmp_path, monkeypatch):
+    monkeypatch.delenv('PYTHONPATH', raising=False)  # of a checkout
     home = tmp_path / 'elsewhere'
     venv.create(home / 'venv', with_pip=False)
     python = home / 'venv/bin/python'
