@@ -41,20 +41,21 @@ class _Later(types.ModuleType):
             del sys.modules[self.__name__]
 
 
-def _defer_compiler() -> None:
-    """``torchvision.ops`` imports torch's compiler, a second of processor time, for a function that it seldom calls."""
-    name = 'torch._dynamo.utils'
-    if name in sys.modules or 'torchvision' in sys.modules:
+@contextmanager
+def _deferred(name: str, function: str) -> Iterator[None]:
+    """Let what is imported here take this function of that module; the module is imported when it is called."""
+    if name in sys.modules:
+        yield
         return
     later = sys.modules[name] = _Later(name)
 
-    def is_compile_supported(device: str) -> bool:
+    def call(*args: Any, **kwargs: Any) -> Any:
         later.leave()
-        return bool(importlib.import_module(name).is_compile_supported(device))
+        return getattr(importlib.import_module(name), function)(*args, **kwargs)
 
-    later.is_compile_supported = is_compile_supported  # type: ignore[attr-defined]
+    setattr(later, function, call)
     try:
-        import torchvision.ops  # noqa: F401
+        yield
     finally:
         later.leave()
 
@@ -76,9 +77,13 @@ def _shim_functional_tensor() -> None:
     sys.modules[name] = module
 
 
-_defer_compiler()
+# A second and more of processor time: torch's compiler, and statistics, each for one function that is seldom called
+with _deferred('torch._dynamo.utils', 'is_compile_supported'):
+    import torchvision.ops  # noqa: F401
 _shim_distutils()
 _shim_functional_tensor()
+with _deferred('scipy.stats', 'multivariate_normal'):
+    import basicsr.data.degradations  # noqa: F401
 
 import basicsr.models.base_model as base_model  # noqa: E402
 import basicsr.train as basicsr_train  # noqa: E402
