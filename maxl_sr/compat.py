@@ -6,6 +6,7 @@ mended is left as it is: by the error itself, or by the call in its source that 
 
 import atexit
 import functools
+import importlib
 import importlib.util
 import inspect
 import os
@@ -25,6 +26,40 @@ from maxl_sr.utils.distributed import agreed_store
 from maxl_sr.utils.lmdb_file import check_whole
 
 
+class _Later(types.ModuleType):
+    """Stands in for a module, which is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):  # inspect asks every module for its file
+            raise AttributeError(name)
+        self.leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Make way for the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+
+@contextmanager
+def _deferred(name: str, function: str) -> Iterator[None]:
+    """Let what is imported here take this function of that module; the module is imported when it is called."""
+    if name in sys.modules:
+        yield
+        return
+    later = sys.modules[name] = _Later(name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        later.leave()
+        return getattr(importlib.import_module(name), function)(*args, **kwargs)
+
+    setattr(later, function, call)
+    try:
+        yield
+    finally:
+        later.leave()
+
+
 def _shim_distutils() -> None:
     """``basicsr.archs.arch_util`` imports distutils, which Python 3.12 removed; setuptools brings its own."""
     if importlib.util.find_spec('distutils') is None:
@@ -42,8 +77,13 @@ def _shim_functional_tensor() -> None:
     sys.modules[name] = module
 
 
+# A second and more of processor time: torch's compiler, and statistics, each for one function that is seldom called
+with _deferred('torch._dynamo.utils', 'is_compile_supported'):
+    import torchvision.ops  # noqa: F401
 _shim_distutils()
 _shim_functional_tensor()
+with _deferred('scipy.stats', 'multivariate_normal'):
+    import basicsr.data.degradations  # noqa: F401
 
 import basicsr.models.base_model as base_model  # noqa: E402
 import basicsr.train as basicsr_train  # noqa: E402
@@ -65,6 +105,18 @@ def _cpu_instead_of_cuda() -> Iterator[None]:
 
     torch_load = torch.load
     with mock.patch.object(torch.cuda, 'current_device', lambda: 0), mock.patch.object(torch, 'load', load):
+        yield
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Let optimizers be made, as for a look at their options, without torch's compiler.
+
+    torch loads it, a second of processor time, to keep the groups of an optimizer out of what is compiled.
+    """
+    optimizer = torch.optim.Optimizer
+    plain = getattr(optimizer.add_param_group, '__wrapped__', optimizer.add_param_group)
+    with mock.patch.object(optimizer, 'add_param_group', plain):
         yield
 
 

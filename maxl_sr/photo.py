@@ -11,7 +11,7 @@ import pyvips
 
 from maxl_sr.errors import UserError
 from maxl_sr.formats import heif, jpeg, png
-from maxl_sr.formats.endings import JPEG, QUALITY, check_suffix
+from maxl_sr.formats.endings import HEIC, JPEG, QUALITY, check_suffix
 from maxl_sr.formats.jpeg import JpegExtras
 from maxl_sr.formats.load import fields, load, reason_of
 from maxl_sr.formats.png import PngExtras
@@ -106,13 +106,13 @@ class Photo:
             pixels = np.concatenate([pixels, alpha.reshape(*pixels.shape[:2], -1)], axis=2)
         suffix = path.suffix.lower()
         image = self._with_metadata(pixels)
-        if suffix in (*heif.HEIC, '.avif'):  # readers of HEIF do not look at the EXIF orientation
+        if suffix in (*HEIC, '.avif'):  # readers of HEIF do not look at the EXIF orientation
             image = image.autorot()
         pyvips.vips_lib.vips_error_clear()
         partial = path
         try:
             with replacing(path) as partial:
-                if suffix in heif.HEIC:
+                if suffix in HEIC:
                     heif.write_heic(image, partial, QUALITY)
                 else:
                     self._save(image, partial, suffix)
@@ -170,8 +170,8 @@ class Photo:
         check_suffix(path)
         suffix = path.suffix.lower()
         deep = self.pixels.dtype == np.uint16
-        if deep and (suffix not in ('.png', '.tif', '.tiff', '.avif', *heif.HEIC)
-                     or suffix == '.avif' and self._bits > 12 or suffix in heif.HEIC and self._bits > 10):
+        if deep and (suffix not in ('.png', '.tif', '.tiff', '.avif', *HEIC)
+                     or suffix == '.avif' and self._bits > 12 or suffix in HEIC and self._bits > 10):
             raise UserError(f'{path}: {suffix} cannot hold {self._bits} bits; use .png or .tif')
         if self._alpha is not None and suffix in JPEG:
             raise UserError(f'{path}: {suffix} cannot hold an alpha channel; use .png, .tif or .webp')

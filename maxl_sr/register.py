@@ -5,6 +5,6 @@
 
 from maxl_sr.startup import start  # isort: skip  (before torch)
 from maxl_sr import compat, toolbox  # noqa: F401  isort: skip  (first: BasicSR does not import without it)
-from maxl_sr import archs, cli, data, losses, metrics, models, resume  # noqa: F401
+from maxl_sr import archs, data, losses, metrics, models, pipeline, resume  # noqa: F401
 
 start.over()

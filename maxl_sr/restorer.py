@@ -171,6 +171,8 @@ class Restorer:
             ValueError: A file is missing or cannot be used; the message names it.
         """
         opt = read_option_file(find_option_file(path))
+        if 'network_g' not in opt:
+            raise UserError(f"{path}: key 'network_g' is missing")
         nets: dict[str, nn.Module] = {}
         for name, given in (('network_g', weights), ('network_m', mask_weights)):
             if opt.get(name) is None and name == 'network_m':
@@ -189,7 +191,7 @@ class Restorer:
         if options.aux_opt is None:
             options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
         if rates is not None and options.lr is None:
-            check_rates(rates, net)
+            check_rates(rates, net, options)
         return cls(net, options, device, rates, mask_net, precision)
 
     def restore(self, image: Any, output: str | Path | None = None, **options: Any) -> Any:

@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).resolve().parent
 def is_command() -> bool:
     """Whether the process is one of the command lines, and not a program that uses the package."""
     original = sys.orig_argv
+    if '--multiprocessing-fork' in original:  # a worker of any program: it imports what it is sent
+        return False
     if '-m' in original and original[original.index('-m') + 1:][:1]:
         module = original[original.index('-m') + 1]
         if module.split('.')[0] == PACKAGE.name:

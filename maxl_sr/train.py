@@ -6,16 +6,7 @@ from pathlib import Path
 if not __package__:  # python maxl_sr/train.py: the package's parent belongs on the path, not the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import maxl_sr.register  # noqa: F401  isort: skip
-import basicsr.train
-
-from maxl_sr.cli import run
-
-
-def main() -> int:
-    """Run BasicSR's train pipeline in the current folder; return the exit code."""
-    return run(basicsr.train, 'train_pipeline')
-
+from maxl_sr.commands.doors import train as main
 
 if __name__ == '__main__':
     sys.exit(main())

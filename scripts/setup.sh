@@ -16,8 +16,11 @@ find_python() {
     return 2
 }
 
+# What is installed depends on the file down to the settings of tools
+metadata() { sed '/^\[tool\./,$d' pyproject.toml; }
+
 stamp=.venv/.installed
-if ! cmp -s setup.py "$stamp"; then
+if ! metadata | cmp -s - "$stamp"; then
     python=$(find_python)
     echo "Setting up .venv with $python (torch is several GB, a few minutes) …"
     "$python" -m venv --clear .venv
@@ -27,7 +30,7 @@ if ! cmp -s setup.py "$stamp"; then
     pip torch torchvision setuptools wheel cython numpy
     pip --no-build-isolation basicsr==1.4.2
     pip --editable '.[demo,docs,test,web,export]'
-    cp setup.py "$stamp"
+    metadata >"$stamp"
 fi
 # shellcheck disable=SC1091
 source .venv/bin/activate

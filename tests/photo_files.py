@@ -9,7 +9,7 @@ import pytest
 import pyvips
 from PIL import Image, ImageCms
 
-from maxl_sr.formats import heif, png
+from maxl_sr.formats import endings, png
 from maxl_sr.photo import Photo
 
 
@@ -75,4 +75,4 @@ def exif(orientation=1):
 
 
 PLAIN, PROGRESSIVE = encoded('JPEG', quality=90), encoded('JPEG', progressive=True, quality=90)
-HEIF = ['avif', pytest.param('heic', marks=pytest.mark.skipif(not heif.is_available(), reason='no pillow-heif'))]
+HEIF = ['avif', pytest.param('heic', marks=pytest.mark.skipif(not endings.has_heic(), reason='no pillow-heif'))]

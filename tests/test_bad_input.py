@@ -15,7 +15,7 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from basicsr.utils.registry import LOSS_REGISTRY
 from conftest import test_options, train_options
 
-from maxl_sr import cli
+from maxl_sr import pipeline
 from maxl_sr.utils import packaged
 
 GONE = object()
@@ -517,7 +517,7 @@ def test_gradient_that_is_not_finite_does_not_reach_a_checkpoint(refused, pairs,
 def test_image_lost_during_training(refused, pairs, monkeypatch, workers, rank):
     monkeypatch.setenv('RANK', str(rank))
     opt = edited(train_options('MAXLModel', pairs), datasets__train__num_worker_per_gpu=workers)
-    monkeypatch.setattr(cli, 'preflight', lambda opt: (pairs / 'gt/03.png').write_text('no picture'))
+    monkeypatch.setattr(pipeline, 'preflight', lambda opt: (pairs / 'gt/03.png').write_text('no picture'))
     refused('train', opt, 'cannot read the image', 'gt/03.png', written=True)
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
 import maxl_sr.__main__ as command
 from maxl_sr import Restorer
+from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.meta import InnerRates
 from maxl_sr.photo import Photo
 from maxl_sr.utils.packaged import find_option_file
 
@@ -121,6 +125,45 @@ def test_mistakes_write_nothing(call, folder, capsys, arguments, message):
     assert call(*arguments) == 2
     assert message in capsys.readouterr().err
     assert not (folder / 'out').exists() and not (folder / 'out.png').exists()
+
+
+def adapting(**changes):
+    return {'val': {'adapt': {'steps': 1, 'lr': 0.001, **changes}}}
+
+
+RATES = {'inner_rates': 'heads'}  # in the checkpoint
+
+
+@pytest.mark.parametrize('changes, message', [
+    (adapting(aux_opt={'type': 'BlindSpotLoss', 'ratio': 7}), 'val: adapt: aux_opt: ratio must be greater than 0'),
+    (adapting(aux_opt={'type': 'SumObjective', 'objectives': 3}), 'aux_opt: objectives must be a list of sections'),
+    (adapting(aux_opt={'type': 'SURELoss', 'epsilon': -1}), 'aux_opt: epsilon must be greater than 0'),
+    (adapting(guard={'every': 0, 'aux_opt': {'type': 'BlindSpotLoss'}}), 'val: adapt: guard: every must be at least 1'),
+    (adapting(params='some'), "params must be one of heads, all, gains, input, not 'some'"),
+    (adapting(lr=-1), 'lr must be greater than 0'), ({'network_g': None}, "network_g must be a section with the key"),
+    ({'network_g': 'none of it'}, "own.yml: key 'network_g' is missing"),
+    ({'network_g': {'type': 'MultiTaskNet', 'num_feat': 0}}, 'network_g: MultiTaskNet: num_feat must be a positive'),
+    ({'network_g': {'type': 'MultiTaskNet', 'scale': 9}}, 'network_g: MultiTaskNet: scale must be one of'),
+    ({**RATES, **adapting(lr=None, optimizer='adam')}, 'learned rates are those of optimizer: sgd; give a lr for adam'),
+    ({**RATES, **adapting(lr=None, params='all')}, 'learned rates are those of params: heads; give a lr for all'),
+])
+def test_mistakes_in_an_option_file_are_mistakes_of_the_user_s(call, folder, capsys, changes, message):
+    section = {'num_feat': 4, 'feat_step': 2, 'num_block': 1, 'num_level': 2}
+    net = MultiTaskNet(**section)
+    rates = {'inner_rates': InnerRates(net, 0.1).state_dict()} if 'inner_rates' in changes else {}
+    torch.save({'params': net.state_dict(), **rates}, 'own.pth')
+    opt = {'name': 'own', 'model_type': 'MetaTransferModel', 'num_gpu': 0, 'datasets': {},
+           'network_g': {'type': 'MultiTaskNet', **section}, 'path': {'pretrain_network_g': 'own.pth'},
+           **adapting(), **{key: value for key, value in changes.items() if key != 'inner_rates'}}
+    if opt['network_g'] == 'none of it':
+        del opt['network_g']
+    (folder / 'own.yml').write_text(yaml.safe_dump(opt))
+    for arguments in (('denoise', 'in/a.png', '-o', 'out.png', '-opt', 'own.yml', '--device', 'cpu'),
+                      ('export', '-o', 'net.pth', '-opt', 'own.yml', '--image', 'in/a.png', '--device', 'cpu')):
+        assert call(*arguments) == 2
+        told = capsys.readouterr().err
+        assert told.startswith('error: ') and message in told and told.count('\n') == 1
+    assert not (folder / 'out.png').exists() and not (folder / 'net.pth').exists()
 
 
 @pytest.mark.parametrize('arguments', [('denoise', 'a.png'), ('denoise', 'a.png', '-o', 'b.png', '--steps', '-1'),

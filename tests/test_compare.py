@@ -1,6 +1,5 @@
 """maxl-sr compare: tables of tests and of folders of images."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ def call(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['maxl-sr compare', *arguments])
-        code = compare.main()
+        code = compare.main(arguments)
         return code, capsys.readouterr()
 
     return run

@@ -37,8 +37,7 @@ def call(monkeypatch, folder):
     monkeypatch.chdir(folder)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['maxl-sr export', *arguments, '--device', 'cpu'])
-        return export.main()
+        return export.main([*arguments, '--device', 'cpu'])
 
     return run
 
@@ -176,7 +175,7 @@ def test_a_model_that_differs_is_not_written(call, folder, monkeypatch, capsys):
     pytest.importorskip('onnx')
     own(folder, multitask_arch.MultiTaskNet(**TINY), {'type': 'MultiTaskNet', **TINY})
     (folder / 'net.onnx').write_text('old')
-    monkeypatch.setattr(export, 'TOLERANCE', -1)
+    monkeypatch.setattr('maxl_sr.export.onnx_model.TOLERANCE', -1)
     assert call('-o', 'net.onnx', '-opt', 'own.yml') == 2
     assert 'error: the ONNX model differs from the network by' in capsys.readouterr().err
     assert (folder / 'net.onnx').read_text() == 'old'
@@ -242,5 +241,5 @@ def test_a_wrong_call_is_told_by_the_parser(call, arguments):
 
 def test_the_optional_libraries_are_imported_when_they_are_needed():
     optional = "{'onnx', 'onnxscript', 'onnxruntime', 'safetensors', 'spandrel'}"
-    code = f'import sys, maxl_sr.export; sys.exit(bool({optional} & set(sys.modules)))'
+    code = f'import sys; from maxl_sr.export import to_onnx, to_pth; sys.exit(bool({optional} & set(sys.modules)))'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -100,7 +100,7 @@ def test_a_sequence_of_avif_is_refused(tmp_path):
         Photo.read(tmp_path / 'a.avif')
 
 
-@pytest.mark.skipif(not heif.is_available(), reason='no pillow-heif')
+@pytest.mark.skipif(not endings.has_heic(), reason='no pillow-heif')
 class TestHeic:
     def make(self, path, array=None, mode='RGB', **options):
         import pillow_heif
@@ -151,7 +151,7 @@ class TestHeic:
     def test_without_the_extra_it_is_named(self, tmp_path, monkeypatch):
         self.make(tmp_path / 'a.heic', quality=90)
         (tmp_path / 'b.jpg').write_bytes((tmp_path / 'a.heic').read_bytes())
-        monkeypatch.setattr(heif, 'is_available', lambda: False)
+        monkeypatch.setattr(endings, 'has_heic', lambda: False)
         endings.suffixes.cache_clear()
         try:
             with pytest.raises(UserError, match="a.heic: HEIC needs the extra 'heic': pip install 'maxl_sr.heic.'"):

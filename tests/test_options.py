@@ -105,7 +105,7 @@ def test_weights_are_found_by_name(tmp_path, monkeypatch):
     with pytest.raises(UserError, match='no weights weights/sr.pth; the package brings weights/best.pth, '):
         find_weights('weights/sr.pth')
     with pytest.raises(UserError, match='no weights'):
-        find_weights('weights/../cli.py')
+        find_weights('weights/../errors.py')
     (tmp_path / 'weights').mkdir()
     (tmp_path / 'weights/sr_x2.pth').touch()
     assert find_weights('weights/sr_x2.pth') == 'weights/sr_x2.pth'  # a file of the user's goes first

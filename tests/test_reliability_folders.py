@@ -15,7 +15,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.folders import find
 from maxl_sr.photo import Photo
 from maxl_sr.report import Report
-from maxl_sr.restore_files import jobs
+from maxl_sr.work_list import work_list
 
 folder = photo_runs.folder
 call = photo_runs.call
@@ -141,11 +141,11 @@ def test_folders_that_cannot_be_read_are_told(nobody, capsys):
     photograph(nobody / 'in/locked/b.png')
     (nobody / 'in/locked').chmod(0)
     assert find(Path('in')).told() == 'skipped: 1 unreadable folder'
-    assert [job.source.name for job in jobs([Path('in')], Path('out'))] == ['a.png']
+    assert [job.source.name for job in work_list([Path('in')], Path('out'))] == ['a.png']
     assert 'in: skipped: 1 unreadable folder' in capsys.readouterr().err
     (nobody / 'in').chmod(0)
     with pytest.raises(UserError, match='in holds no image .*; skipped: 1 unreadable folder'):
-        jobs([Path('in')], Path('out'))
+        work_list([Path('in')], Path('out'))
     (nobody / 'in').chmod(0o755)
     (nobody / 'in/a.png').chmod(0)
     with pytest.raises(UserError, match='cannot read the image in/a.png: Permission denied'):
@@ -157,7 +157,7 @@ def test_folders_that_cannot_be_written_to_are_named_before_anything_is_computed
     (nobody / 'locked').mkdir(mode=0o555)
     for output in ('locked', 'locked/new/deeper'):
         with pytest.raises(UserError, match=f'-o {output}: the folder locked cannot be written to'):
-            jobs([Path('in')], Path(output))
+            work_list([Path('in')], Path(output))
         with pytest.raises(UserError, match=f'--report {output}: the folder locked cannot be written to'):
             Report(Path(output))
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from maxl_sr.errors import UserError  # noqa: E402
 from maxl_sr.folders import megapixels  # noqa: E402
-from maxl_sr.formats import heif, jpeg, png  # noqa: E402
+from maxl_sr.formats import endings, heif, jpeg, png  # noqa: E402
 from maxl_sr.photo import Photo  # noqa: E402
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (40, 24))
@@ -78,7 +78,7 @@ FILES = {
              encoded('WEBP', np.dstack([PIXELS, PIXELS[..., :1]])), encoded('WEBP', save_all=True)],
     'avif': [encoded('AVIF', exif=exif()), written('.avif')],
 }  # yapf: disable
-if heif.is_available():
+if endings.has_heic():
     FILES['heic'] = [written('.heic', np.uint8)]
 SUFFIX = {'jpeg': '.jpg', 'ultra hdr': '.jpg', 'tiff': '.tif'}
 NUMBERS = [b'\0\0\0\0', b'\xff\xff\xff\xff', b'\x7f\xff\xff\xff', b'\0\0\0\1', b'\xff\xd9', b'\xff\xda', b'\0\0',

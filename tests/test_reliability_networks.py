@@ -255,5 +255,4 @@ def test_an_export_can_be_adapted_to_a_photograph_of_any_size(tmp_path, monkeypa
         'val': {'adapt': {'steps': 1, 'lr': 0.001}}}))
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)).save('in.png')
     arguments = ['-o', 'out.pth', '-opt', 'own.yml', '--image', 'in.png', '--device', 'cpu']
-    monkeypatch.setattr('sys.argv', ['export', *arguments])
-    assert export.main() == 0
+    assert export.main(arguments) == 0

@@ -1,5 +1,6 @@
 """The parts of the page that keep its promises, one by one."""
 
+import argparse
 import asyncio
 import re
 import shutil
@@ -14,12 +15,13 @@ pytest.importorskip('gradio', reason="the extra 'web' is not installed")
 web = pytest.importorskip('maxl_sr.web')
 from page_visitors import in_a_page_folder, kill, photograph  # noqa: E402
 
+from maxl_sr.commands.web import add_arguments  # noqa: E402
 from maxl_sr.web import runs as runs_module  # noqa: E402
 from maxl_sr.web import sessions as sessions_module  # noqa: E402
 from maxl_sr.web.folder import LOCK, page_folder, remove_stale_folders  # noqa: E402
+from maxl_sr.web.limits import limits_of  # noqa: E402
 from maxl_sr.web.middleware import Door, known_names  # noqa: E402
 from maxl_sr.web.runs import Runs, StoppedError  # noqa: E402
-from maxl_sr.web.server import _check, _parser  # noqa: E402
 from maxl_sr.web.sessions import Sessions, Uploads  # noqa: E402
 
 
@@ -147,6 +149,12 @@ def test_names_under_which_a_page_may_be_asked(host, names, asked, expected):
     assert Door(None, known_names(host, names), addresses, None, None)._is_ours(asked) == expected
 
 
+def limits(*arguments):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return limits_of(parser.parse_args(arguments))
+
+
 @pytest.mark.parametrize('arguments, message', [
     (('--max-file-size', 'inf'), '--max-file-size must be greater than 0, not inf'),
     (('--max-file-size', 'nan'), '--max-file-size must be greater than 0, not nan'),
@@ -162,14 +170,14 @@ def test_names_under_which_a_page_may_be_asked(host, names, asked, expected):
 ])
 def test_limits_and_addresses_are_checked_before_anything_is_loaded(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        _check(_parser().parse_args([*arguments]))
+        limits(*arguments)
 
 
 def test_a_port_that_is_taken_is_named():
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f'--port {port}: cannot listen there: Address already in use'):
-            _check(_parser().parse_args(['--port', str(port)]))
+            limits('--port', str(port))
 
 
 def test_notes_on_a_photograph_are_on_the_page(tmp_path):

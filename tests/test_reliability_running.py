@@ -21,7 +21,7 @@ from conftest import test_options, train_options
 from processes import interrupted
 from test_bad_input import GONE, edited, refused  # noqa: F401
 
-from maxl_sr import cli
+from maxl_sr import pipeline
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.startup import wait_briefly
@@ -111,13 +111,13 @@ def test_pictures_are_whole_or_not_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize('workers', [0, 1])
 def test_failure_in_a_thread_is_heard(refused, options, pairs, monkeypatch, workers):  # noqa: F811
     edited(options, datasets__train__prefetch_mode='cpu', datasets__train__num_worker_per_gpu=workers)
-    monkeypatch.setattr(cli, 'preflight', lambda opt: (pairs / 'gt/03.png').write_text('no picture'))
+    monkeypatch.setattr(pipeline, 'preflight', lambda opt: (pairs / 'gt/03.png').write_text('no picture'))
     refused('train', options, 'cannot read the image', 'gt/03.png', written=True)
 
 
 @pytest.mark.parametrize('value', ['x', [1], {}])
 def test_a_queue_that_cannot_be_made_ends(refused, options, pairs, monkeypatch, value):  # noqa: F811
-    monkeypatch.setattr(cli, 'preflight', lambda opt: None)  # past the check
+    monkeypatch.setattr(pipeline, 'preflight', lambda opt: None)  # past the check
     edited(options, datasets__train__prefetch_mode='cpu', datasets__train__num_prefetch_queue=value)
     with pytest.raises(TypeError):
         refused('train', options)
@@ -125,7 +125,7 @@ def test_a_queue_that_cannot_be_made_ends(refused, options, pairs, monkeypatch, 
 
 def test_image_of_basicsr_s_own_data_set_is_named(refused, options, pairs, monkeypatch):  # noqa: F811
     edited(options, datasets__train__type='PairedImageDataset', datasets__train__dataroot_lq=f'{pairs}/lq')
-    monkeypatch.setattr(cli, 'preflight', lambda opt: (pairs / 'lq/03.png').write_text('no picture'))
+    monkeypatch.setattr(pipeline, 'preflight', lambda opt: (pairs / 'lq/03.png').write_text('no picture'))
     refused('train', options, 'datasets: train: cannot make an item of', 'lq/03.png', written=True)
 
 
@@ -135,7 +135,7 @@ def test_a_killed_worker_is_told(refused, options, monkeypatch):  # noqa: F811
             os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr('maxl_sr.data.synthetic_noise_dataset.add_noise', kill)
-    monkeypatch.setattr(cli, 'preflight', lambda opt: None)
+    monkeypatch.setattr(pipeline, 'preflight', lambda opt: None)
     refused('train', edited(options, datasets__train__num_worker_per_gpu=1), 'a process that reads images was killed',
             written=True)
 
@@ -259,7 +259,7 @@ def test_one_process_an_experiment(refused, run, options, tmp_path):  # noqa: F8
 @pytest.mark.parametrize('command', ['train', 'test'])
 @pytest.mark.parametrize('seconds', [0, 0.5, 1])
 def test_interrupted_while_it_starts(command, seconds, tmp_path):
-    told = interrupted(f'maxl_sr.{command}', '-opt', 'nowhere.yml', seconds=seconds, cwd=tmp_path)
+    told = interrupted(f'maxl_sr.{command}', '-opt', 'cpu/test_real.yml', seconds=seconds, cwd=tmp_path)
     assert told == (130, 'interrupted')
 
 

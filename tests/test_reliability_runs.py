@@ -20,10 +20,11 @@ from PIL import Image
 from processes import interrupted
 
 from maxl_sr import startup
-from maxl_sr.restore_files import jobs, restore_files
+from maxl_sr.restore_files import restore_files
 from maxl_sr.restorer import MOST_STEPS, Restorer
 from maxl_sr.utils.files import replacing
 from maxl_sr.utils.memory import is_out_of_memory
+from maxl_sr.work_list import work_list
 
 folder = photo_runs.folder
 call = photo_runs.call
@@ -57,7 +58,7 @@ class Odd(torch.nn.Module):
                                    MemoryError()])
 def test_an_image_that_fails_is_named_and_the_rest_is_done(folder, capsys, error):
     Image.new('RGB', (60, 30)).save('in/b.png')
-    assert restore_files(Restorer(Odd(error), None, 'cpu'), jobs([Path('in')], Path('out')), {}) == 1
+    assert restore_files(Restorer(Odd(error), None, 'cpu'), work_list([Path('in')], Path('out')), {}) == 1
     told = capsys.readouterr().err
     assert re.search(r'^error: in/b.png: .+', told, re.MULTILINE) and 'Traceback' not in told
     assert files(folder / 'out') == ['a.png', 'sub/b.jpg']
@@ -193,11 +194,11 @@ def test_half_written_files_of_killed_runs_are_removed_and_those_of_others_are_n
     kill(killed)
     assert len(list((folder / 'out').iterdir())) == 2
     (folder / 'out/.mine.partial.png').touch()  # of somebody else
-    assert restore_files(tiny(), jobs([Path('in')], Path('out')), {}) == 0
+    assert restore_files(tiny(), work_list([Path('in')], Path('out')), {}) == 0
     left = [path.name for path in (folder / 'out').iterdir() if path.name.startswith('.')]
     assert len(left) == 2 and '.mine.partial.png' in left
     kill(alive)
-    assert restore_files(tiny(), jobs([Path('in')], Path('out')), {}) == 0  # with nothing to do
+    assert restore_files(tiny(), work_list([Path('in')], Path('out')), {}) == 0  # with nothing to do
     assert sorted(path.name for path in (folder / 'out').iterdir()) == ['.mine.partial.png', 'a.png', 'sub']
 
 
@@ -215,7 +216,7 @@ def test_a_full_disk_leaves_nothing_half(call, folder):
 
 
 @pytest.mark.parametrize('arguments', [('denoise', 'in', '-o', 'out'), ('compare', '--gt', 'in', 'in'),
-                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'lost.yml'),
+                                       ('export', '-o', 'net.pth'), ('train', '-opt', 'cpu/test_real.yml'),
                                        ('web', '--port', '7931'),
                                        ('prepare', 'div2k', 'in', '-o', 'made')])
 @pytest.mark.parametrize('seconds', [0, 1])
@@ -227,6 +228,7 @@ def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds)
     (['python', '-m', 'maxl_sr', 'denoise'], '-m', True),
     (['python', '-W', 'ignore', '-m', 'maxl_sr.train'], '-m', True),
     (['python', '/usr/bin/maxl-sr', 'web'], '/usr/bin/maxl-sr', True), (['python', '-m', 'pytest'], '-m', False),
+    (['python', '-c', 'spawn_main()', '--multiprocessing-fork'], '/usr/bin/maxl-sr', False),
     (['python', 'mine.py', '-m', 'maxl_srx'], 'mine.py', False), (['python'], '', False),
     (['python', '-m'], '-', False)])
 def test_ctrl_c_belongs_to_a_program_that_imports_the_package(monkeypatch, given, name, expected):

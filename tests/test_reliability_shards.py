@@ -10,8 +10,8 @@ import pytest
 from photo_runs import denoise, files, photograph
 
 from maxl_sr.errors import UserError
-from maxl_sr.restore_files import jobs
 from maxl_sr.shard import Shard, parse_shard
+from maxl_sr.work_list import work_list
 
 folder = photo_runs.folder
 call = photo_runs.call
@@ -85,7 +85,7 @@ def test_four_processes_restore_every_file_once(folder):
 
 
 def test_a_share_without_files_is_no_mistake(call, folder):
-    names = [job.name for job in jobs([Path('in')], Path('out'))]
+    names = [job.name for job in work_list([Path('in')], Path('out'))]
     empty = next(number for number in range(1, 9) if not any(Shard(number, 8).has(name) for name in names))
     code, told = denoise(call, 'in', '--shard', f'{empty}/8')
     assert code == 0 and re.fullmatch(r'restored 0, skipped 0, failed 0, [\d.]+ s\n', told.err)

@@ -15,8 +15,9 @@ from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.report import Report
-from maxl_sr.restore_files import jobs, restore_files
+from maxl_sr.restore_files import restore_files
 from maxl_sr.utils.options import Adapt
+from maxl_sr.work_list import work_list
 
 
 def make(scale=1, mask=True):
@@ -48,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 def run(restorer, inputs='in', output='out'):
     report = Path('report')
-    return restore_files(restorer, jobs([Path(inputs)], Path(output), report), {}, report=Report(report))
+    return restore_files(restorer, work_list([Path(inputs)], Path(output), report), {}, report=Report(report))
 
 
 def rows():

@@ -1,6 +1,5 @@
 """The multi-task networks in spandrel."""
 
-import sys
 
 import numpy as np
 import pytest
@@ -70,8 +69,7 @@ def test_an_exported_file(loader, tmp_path, monkeypatch):
     pytest.importorskip('safetensors')
     for suffix in ('safetensors', 'pth'):
         path = tmp_path / f'net.{suffix}'
-        monkeypatch.setattr(sys, 'argv', ['maxl-sr export', '-o', str(path), '--preset', 'sr_x2'])
-        assert export.main() == 0
+        assert export.main(['-o', str(path), '--preset', 'sr_x2']) == 0
         assert_same(loader.load_from_file(path), plain('sr_x2'), image())
 
 

@@ -1,5 +1,6 @@
 """The page, driven in a browser: upload, run, slider, download; sessions and limits."""
 
+import argparse
 import os
 import re
 import shutil
@@ -302,24 +303,25 @@ def test_what_would_become_too_large_is_refused(tmp_path):
     (('--host', '192.0.2.1', '--port', '7918'), 'error: '),  # an address of no machine
 ])
 def test_mistakes_are_named(monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(sys, 'argv', ['maxl-sr web', *arguments])
     monkeypatch.setattr(signal, 'signal', lambda *_: None)
     monkeypatch.setenv('GRADIO_TEMP_DIR', '')
-    assert web.main() == 2
+    assert web.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
     import maxl_sr.__main__ as command
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    for name in [name for name in sys.modules if name.startswith('maxl_sr.web')]:
+    for name in [name for name in sys.modules if name.startswith('maxl_sr.web.')]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, 'argv', ['maxl-sr', 'web'])
-    assert command.main() == 2
+    assert command.main(['web', '--port', '7933']) == 2
     assert "maxl-sr web needs pip install 'maxl_sr[web]'" in capsys.readouterr().err
 
 
 def test_it_listens_on_the_loopback_address_alone():
-    server = sys.modules['maxl_sr.web.server']
-    assert server._parser().parse_args([]).host == '127.0.0.1'
+    from maxl_sr.commands.web import add_arguments
+    from maxl_sr.web import server
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args([]).host == '127.0.0.1'
     assert Path(server.__file__).read_text(encoding='utf-8').count('share=False') == 1

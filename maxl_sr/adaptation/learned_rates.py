@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, adaptable_weights
 from maxl_sr.utils.checkpoint import RATES_KEY, check_finite, load_checkpoint
+from maxl_sr.utils.options import Adapt
 
 
 def saved_rates(path: str | None) -> InnerRates | None:
@@ -29,13 +30,24 @@ def saved_rates(path: str | None) -> InnerRates | None:
     return InnerRates.from_state_dict(state)
 
 
-def check_rates(rates: InnerRates, net: nn.Module) -> None:
+def check_rates(rates: InnerRates, net: nn.Module, options: Adapt | None = None) -> None:
     """Refuse inner rates that lack one for a weight of `net` that adapts.
 
+    Args:
+        rates: The rates.
+        net: The network.
+        options: The section ``val: adapt`` that says what adapts and how; None: what they were learned for.
+
     Raises:
-        UserError: The message names the first weight.
+        UserError: The message names the first weight, or what the rates are for.
     """
-    lost = sorted(adaptable_weights(net, rates.params()).keys() - set(rates.names()))
+    where = 'val: adapt: the learned rates are those of'
+    if options is not None and options.optimizer != 'sgd':
+        raise UserError(f'{where} optimizer: sgd; give a lr for {options.optimizer}')
+    params = rates.params() if options is None else options.params
+    lost = sorted(adaptable_weights(net, params).keys() - set(rates.names()))
+    if lost and params != rates.params():
+        raise UserError(f'{where} params: {rates.params()}; give a lr for {params}')
     if lost:
         raise UserError(f'path: pretrain_network_g: its inner rates lack one for {lost[0]}, which adapts; they were '
                         'learned with another head')

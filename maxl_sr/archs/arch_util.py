@@ -23,7 +23,8 @@ class ResBlock(nn.Module):
         self.conv2 = conv(num_feat, num_feat)
 
     def forward(self, x: Tensor, activation: Callable[[Tensor], Tensor] = F.relu) -> Tensor:
-        return x + self.conv2(activation(self.conv1(x)))
+        out: Tensor = x + self.conv2(activation(self.conv1(x)))
+        return out
 
 
 def res_blocks(num_feat: int, num_block: int) -> nn.Sequential:

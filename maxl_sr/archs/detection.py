@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
+from maxl_sr.errors import UserError
 
 NETWORKS: dict[str, type[MultiTaskNet]] = {'MultiTaskNet': MultiTaskNet, 'ParallelMultiTaskNet': ParallelMultiTaskNet}
 FEAT_STEP = 16  # of a network of one level, in which it does nothing
@@ -50,25 +51,25 @@ def detect(state_dict: Mapping[str, Any]) -> dict[str, Any]:
         state_dict: The weights by name. Every name and shape must be one of the network, and none be missing.
 
     Raises:
-        ValueError: They are the weights of no multi-task network.
+        UserError: They are the weights of no multi-task network.
     """
     none = 'these are not the weights of a MultiTaskNet or ParallelMultiTaskNet'
     if 'body.conv_first.weight' not in state_dict:
-        raise ValueError(f'{none}: there is no body.conv_first.weight')
+        raise UserError(f'{none}: there is no body.conv_first.weight')
     try:
         section = _read(state_dict)
         with torch.device('meta'):
             net = NETWORKS[section['type']](**{key: value for key, value in section.items() if key != 'type'})
         given = {name: tuple(weight.shape) for name, weight in state_dict.items()}
     except KeyError as error:
-        raise ValueError(f'{none}: there is no {error.args[0]}') from error
+        raise UserError(f'{none}: there is no {error.args[0]}') from error
     except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f'{none}: {error}') from error
+        raise UserError(f'{none}: {error}') from error
     expected = {name: tuple(weight.shape) for name, weight in net.state_dict().items()}
     for name in sorted(expected.keys() | given.keys()):
         if name not in given:
-            raise ValueError(f'{none}: there is no {name}')
+            raise UserError(f'{none}: there is no {name}')
         if given[name] != expected.get(name):
             wanted = f'not of {expected[name]}' if name in expected else 'which they do not have'
-            raise ValueError(f'{none}: {name} is of the shape {given[name]}, {wanted}')
+            raise UserError(f'{none}: {name} is of the shape {given[name]}, {wanted}')
     return section

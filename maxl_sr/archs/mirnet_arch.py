@@ -50,7 +50,8 @@ class ChannelAttention(nn.Module):
             _conv(num_feat, num_feat // 8, 1, bias), nn.ReLU(), _conv(num_feat // 8, num_feat, 1, bias), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.conv_du(x.mean((2, 3), keepdim=True))
+        weighted: Tensor = x * self.conv_du(x.mean((2, 3), keepdim=True))
+        return weighted
 
 
 class SpatialAttention(nn.Module):
@@ -62,7 +63,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
-        return x * self.spatial(pooled).sigmoid()
+        weighted: Tensor = x * self.spatial(pooled).sigmoid()
+        return weighted
 
 
 class DAU(nn.Module):
@@ -77,7 +79,8 @@ class DAU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         feat = self.body(x)
-        return x + self.conv1x1(torch.cat([self.SA(feat), self.CA(feat)], dim=1))
+        out: Tensor = x + self.conv1x1(torch.cat([self.SA(feat), self.CA(feat)], dim=1))
+        return out
 
 
 class BlurDown(nn.Module):
@@ -104,7 +107,8 @@ class ResidualResize(nn.Module):
         self.bot = bot
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.top(x) + self.bot(x)
+        out: Tensor = self.top(x) + self.bot(x)
+        return out
 
 
 def _down_step(num_feat: int, stride: int) -> ResidualResize:
@@ -168,10 +172,12 @@ class MSRB(nn.Module):
         if source == target:
             return feat
         modules = self.down if source < target else self.up
-        return modules[self._name(source, target)](feat)
+        resized: Tensor = modules[self._name(source, target)](feat)
+        return resized
 
     def _unit(self, feat: Tensor, stream: int, column: int) -> Tensor:
-        return self.blocks.get_submodule(f'{stream}.{column}')(feat)
+        out: Tensor = self.blocks.get_submodule(f'{stream}.{column}')(feat)
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         streams = [self._unit(x, 0, 0)]
@@ -183,7 +189,8 @@ class MSRB(nn.Module):
             streams = [self._unit(feat, i, column) for i, feat in enumerate(fused)]
         # the last fusion has no weights of its own: it is that of the stream at full resolution
         full = [streams[0], *(self.last_up[str(i)](feat) for i, feat in enumerate(streams) if i)]
-        return x + self.conv_out(self.selective_kernel[0](full))
+        out: Tensor = x + self.conv_out(self.selective_kernel[0](full))
+        return out
 
 
 class RRG(nn.Module):
@@ -194,7 +201,8 @@ class RRG(nn.Module):
         self.body = nn.Sequential(*blocks, _conv(num_feat, num_feat, 3, bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        out: Tensor = x + self.body(x)
+        return out
 
 
 def _pad_end(x: Tensor, dim: int, multiple: int) -> Tensor:
@@ -265,4 +273,5 @@ class MIRNet(nn.Module):
         """Return the restored image ``(B, C, H, W)`` of the image `x` in [0, 1]; the output is not clamped."""
         height, width = x.shape[-2:]
         padded = _pad_end(_pad_end(x, 2, self.multiple), 3, self.multiple)
-        return (padded + self.conv_out(self.body(self.conv_in(padded))))[..., :height, :width]
+        restored: Tensor = (padded + self.conv_out(self.body(self.conv_in(padded))))[..., :height, :width]
+        return restored

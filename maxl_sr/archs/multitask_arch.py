@@ -28,7 +28,7 @@ class UNetBody(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         encoders, decoders = list(self.encoders), list(self.decoders)
-        feat = encoders[0](self.conv_first(x))
+        feat: Tensor = encoders[0](self.conv_first(x))
         skips = [feat]
         for down, encoder in zip(self.downs, encoders[1:]):
             half = [max(size // 2, 1) for size in feat.shape[-2:]]
@@ -135,21 +135,25 @@ class MultiTaskNet(nn.Module):
         convolutions = 1 + 2 + 1 + 2 * num_head_block  # outside of the levels; both heads, one after the other
         levels = sum(4 * num_block * 2 ** level for level in range(num_level))
         resized = sum(3 * 2 ** level for level in range(num_level - 1))  # a pixel down, two up
-        return -(-(convolutions + levels + resized) // self.multiple) * self.multiple
+        reach: int = -(-(convolutions + levels + resized) // self.multiple) * self.multiple
+        return reach
 
     def _make_aux_head(self, num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int) -> nn.Module:
         return cascaded_head(num_in_ch, num_out_ch, num_feat, num_block, self.scale)
 
     def _reconstruct(self, features: Tensor, restored: Tensor, residual: Tensor) -> Tensor:
-        return self.aux_head(unshuffle(torch.cat([restored, residual], dim=1), self.scale))
+        reconstruction: Tensor = self.aux_head(unshuffle(torch.cat([restored, residual], dim=1), self.scale))
+        return reconstruction
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the body's features ``(B, num_feat, H, W)`` of the image `x` ``(B, C, H, W)`` in [0, 1]."""
-        return self.body(x)
+        features: Tensor = self.body(x)
+        return features
 
     def forward_primary(self, features: Tensor, x: Tensor) -> Tensor:
         """Return the restored image ``(B, C, sH, sW)`` from features and image, without the auxiliary head."""
-        return enlarge(x, self.scale) + self.primary_head(features)
+        restored: Tensor = enlarge(x, self.scale) + self.primary_head(features)
+        return restored
 
     def forward_heads(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (restored image ``(B, C, sH, sW)``, reconstruction of `x`) from features and the image `x`."""
@@ -185,4 +189,5 @@ class ParallelMultiTaskNet(MultiTaskNet):
         return Head(num_feat, num_in_ch, num_block)
 
     def _reconstruct(self, features: Tensor, restored: Tensor, residual: Tensor) -> Tensor:
-        return self.aux_head(features)
+        reconstruction: Tensor = self.aux_head(features)
+        return reconstruction

@@ -1,7 +1,6 @@
 """HEIF: AVIF files are libvips' own, HEIC ones need pillow-heif (the extra ``heic``), for HEVC is patented."""
 
 import importlib
-import importlib.util
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,13 @@ from typing import Any
 import numpy as np
 import pyvips
 
-NEEDED = "HEIC needs the extra 'heic': pip install 'maxl_sr[heic]'"
-HEIC = ('.heic', '.heif')
+from maxl_sr.errors import UserError
+
 SEQUENCES = (b'avis', b'msf1', b'hevc', b'hevx')  # brands
 HEAD = 2 ** 20  # bytes in which what is told of an image stands
 # As told in the file (ITU-T H.273): those of sRGB, or not said
 PRIMARIES, TRANSFERS = (1, 2), (1, 2, 6, 13)
 FIELDS = {'exif': 'exif-data', 'xmp': 'xmp-data', 'icc_profile': 'icc-profile-data'}
-
-
-def is_available() -> bool:
-    """Return whether HEIC files can be read and written."""
-    return importlib.util.find_spec('pillow_heif') is not None
 
 
 def _heif() -> Any:
@@ -52,15 +46,16 @@ def read_heic(path: Path) -> tuple[pyvips.Image, list[str]]:
     """Return the image of a HEIC file as libvips would give it, upright, and what else the file holds.
 
     Raises:
-        ValueError: The file is damaged, or holds several images.
+        UserError: The file is damaged, or holds several images.
     """
+    told = f'cannot read the image {path}: '
     try:
         file = _heif().open_heif(path, convert_hdr_to_8bit=False)
         if len(file) > 1:
-            raise ValueError(f'it holds {len(file)} images')
+            raise UserError(f'{told}it holds {len(file)} images')
         pixels, info = np.ascontiguousarray(np.asarray(file)), file.info
     except (RuntimeError, OSError, EOFError, SyntaxError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(' '.join(str(error).split()) or type(error).__name__) from error
+        raise UserError(told + (' '.join(str(error).split()) or type(error).__name__)) from error
     deep, grey = pixels.dtype == np.uint16, pixels.ndim == 2
     image = pyvips.Image.new_from_array(pixels).copy(
         interpretation=('grey16' if deep else 'b-w') if grey else ('rgb16' if deep else 'srgb'))
@@ -78,7 +73,7 @@ def write_heic(image: pyvips.Image, path: Path, quality: int) -> None:
     """Write an upright image as HEIC, with its profile and metadata.
 
     Raises:
-        ValueError: The encoder cannot.
+        UserError: The encoder cannot.
     """
     if image.bands == 2:
         image = image.colourspace('rgb16' if image.format == 'ushort' else 'srgb')
@@ -90,4 +85,4 @@ def write_heic(image: pyvips.Image, path: Path, quality: int) -> None:
         heif.from_bytes('I;16' if mode == 'L;16' else mode, (image.width, image.height),
                         image.write_to_memory()).save(path, quality=quality, **kept)
     except (RuntimeError, OSError, KeyError, TypeError) as error:
-        raise ValueError(' '.join(str(error).split()) or type(error).__name__) from error
+        raise UserError(' '.join(str(error).split()) or type(error).__name__) from error

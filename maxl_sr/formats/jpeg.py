@@ -70,7 +70,8 @@ def _pictures(index: bytes) -> int:
         for entry in range(struct.unpack(f'{order}H', tiff[offset:offset + 2])[0]):
             at = offset + 2 + 12 * entry
             if struct.unpack(f'{order}H', tiff[at:at + 2])[0] == 0xb001:
-                return struct.unpack(f'{order}I', tiff[at + 8:at + 12])[0]
+                value: int = struct.unpack(f'{order}I', tiff[at + 8:at + 12])[0]
+                return value
     except struct.error:
         pass
     return 1

@@ -10,7 +10,7 @@ import pyvips
 import torch
 
 from maxl_sr.errors import UserError
-from maxl_sr.formats import heif, jpeg, png
+from maxl_sr.formats import endings, heif, jpeg, png
 from maxl_sr.formats.jpeg import JpegExtras
 from maxl_sr.formats.png import PngExtras
 from maxl_sr.utils.machine import free_memory
@@ -110,8 +110,8 @@ def _check_heif(path: Path, brand: bytes) -> None:
 
 
 def _load_heic(path: Path) -> Loaded:
-    if not heif.is_available():
-        raise UserError(f'{path}: {heif.NEEDED}')
+    if not endings.has_heic():
+        raise UserError(f'{path}: {endings.HEIC_NEEDED}')
     image, more = heif.read_heic(path)
     return Loaded(image, notes=[f'{text} is left out' for text in more])
 

@@ -18,7 +18,8 @@ def blocks_of(image: Tensor, size: int) -> Tensor:
     """Return the blocks ``(B, N, C, size²)`` of a grid, row by row; a rest at the right and below is left out."""
     height, width = (side // size * size for side in image.shape[-2:])
     blocks = F.unfold(image[..., :height, :width], size, stride=size)
-    return blocks.unflatten(1, (image.shape[1], size * size)).permute(0, 3, 1, 2)
+    pixels: Tensor = blocks.unflatten(1, (image.shape[1], size * size)).permute(0, 3, 1, 2)
+    return pixels
 
 
 @functools.cache  # for good: a CUDA graph reads it at its address

@@ -50,4 +50,5 @@ def windows(image: Tensor, size: int) -> Tensor:
         return image
     height, width = (side // (2 * size) for side in image.shape[-2:])
     rows = image[..., :2 * size * height, :].unflatten(-2, (height, 2, size))[..., 0, :, :].flatten(-3, -2)
-    return rows[..., :2 * size * width].unflatten(-1, (width, 2, size))[..., 0, :].flatten(-2)
+    halves: Tensor = rows[..., :2 * size * width].unflatten(-1, (width, 2, size))[..., 0, :].flatten(-2)
+    return halves

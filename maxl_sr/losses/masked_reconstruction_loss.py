@@ -139,4 +139,5 @@ class MaskedReconstructionLoss(nn.Module):
     def loss(self, heads: Heads, prepared: Reconstructed, mask: Tensor | None) -> Tensor:
         """Return the loss between the reconstruction ŷ and the input y (L_aux)."""
         reconstruction = heads(prepared.features, prepared.y)[1]
-        return self(reconstruction, prepared.y, prepared.mask if mask is None else mask)
+        loss: Tensor = self(reconstruction, prepared.y, prepared.mask if mask is None else mask)
+        return loss

@@ -26,7 +26,9 @@ def two_direction_gradient_loss(mask: Tensor, image: Tensor, reduction: str = 'm
     """
     check_choice('reduction', reduction, REDUCTIONS)
     if mask.shape[1] == 1 and image.shape[1] == 3:
-        image = sum(weight * channel for weight, channel in zip(_LUMA, image.split(1, dim=1)))
+        channels: tuple[Tensor, ...] = image.split(1, dim=1)
+        red, green, blue = (weight * channel for weight, channel in zip(_LUMA, channels))
+        image = red + green + blue
     if mask.shape != image.shape:
         raise ValueError(f'mask {tuple(mask.shape)} and image {tuple(image.shape)} must have the same shape, '
                          'or the mask one channel and the image three')

@@ -107,7 +107,8 @@ class BoundNet:
         if self._splits(x):
             return x
         if x is not self.y:
-            return self._call(self._weights, 'forward_features', x)
+            features: Tensor = self._call(self._weights, 'forward_features', x)
+            return features
         if self._features is None:
             self._features = self._call(self._weights, 'forward_features', x)
         return self._features

@@ -37,7 +37,7 @@ class DirectDoubleBackward(TorchFunctionMode):
             input, weight = input.to(dtype), weight.to(dtype)
         setting = tuple(list(value) if isinstance(value, tuple) else [value, value]
                         for value in (stride, padding, dilation))
-        output = _Conv2d.apply(input, weight, setting)
+        output: Tensor = _Conv2d.apply(input, weight, setting)
         return output if bias is None else output + bias.view(1, -1, 1, 1)
 
 
@@ -47,7 +47,8 @@ class _Conv2d(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, setting: tuple[list[int], ...]) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.setting = setting
-        return torch.conv2d(x, w, None, *setting)  # type: ignore[call-overload]
+        output: Tensor = torch.conv2d(x, w, None, *setting)  # type: ignore[call-overload]
+        return output
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:

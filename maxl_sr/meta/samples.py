@@ -29,7 +29,8 @@ def sum_over_samples(loss: Callable[[Any, Any], Tensor], shared: Any, batched: A
     def flat(of_all: Sequence[Any], of_one: Sequence[Any]) -> Tensor:
         return loss(tree_unflatten(list(of_all), shared_spec), tree_unflatten(list(of_one), spec))
 
-    return _SumOverSamples.apply(flat, len(shared_leaves), *shared_leaves, *leaves)
+    total: Tensor = _SumOverSamples.apply(flat, len(shared_leaves), *shared_leaves, *leaves)
+    return total
 
 
 class _SumOverSamples(torch.autograd.Function):

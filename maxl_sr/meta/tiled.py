@@ -125,4 +125,5 @@ def tiled(run: Run, weights: Weights, x: Tensor, tiling: Tiling) -> tuple[Tensor
     """
     if not torch.is_grad_enabled() or not any(weight.requires_grad for weight in weights.values()):
         return _join(run, weights, x, tiling)
-    return _Tiled.apply(run, tiling, list(weights), x.detach(), *weights.values())
+    outputs: tuple[Tensor, ...] = _Tiled.apply(run, tiling, list(weights), x.detach(), *weights.values())
+    return outputs

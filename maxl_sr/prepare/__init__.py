@@ -3,7 +3,16 @@
 ``python -m maxl_sr.prepare --help`` is the command line, :func:`run` the same from Python.
 """
 
-from maxl_sr import register  # noqa: F401  isort: skip  (before anything of BasicSR)
-from maxl_sr.prepare.command import main, run
+from typing import TYPE_CHECKING
+
+from maxl_sr.utils.lazy import lazy
+
+if TYPE_CHECKING:
+    from maxl_sr.commands.doors import prepare as main
+    from maxl_sr.commands.doors import prepared as run
 
 __all__ = ['main', 'run']
+__getattr__ = lazy(__name__, {
+    'main': 'maxl_sr.commands.doors:prepare',
+    'run': 'maxl_sr.commands.doors:prepared',
+})

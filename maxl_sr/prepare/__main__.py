@@ -1,7 +1,7 @@
-"""``python -m maxl_sr.prepare``."""
+"""``python -m maxl_sr.prepare`` is ``maxl-sr prepare``."""
 
 import sys
 
-from maxl_sr.prepare.command import main
+from maxl_sr.commands.doors import prepare
 
-sys.exit(main())
+sys.exit(prepare())

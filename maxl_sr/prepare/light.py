@@ -37,7 +37,9 @@ def match_light(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     weight = (unclipped & (np.abs(difference) < MOVED).all(-1)).astype(np.float32)
 
     def smooth(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(values, (0, 0), SCALE / BLOCK, borderType=cv2.BORDER_REFLECT)
+        blurred: np.ndarray = cv2.GaussianBlur(values, (0, 0), SCALE / BLOCK, borderType=cv2.BORDER_REFLECT)
+        return blurred
 
     field = middle + smooth(difference * weight[..., None]) / (smooth(weight)[..., None] + PRIOR)
-    return clean + cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    matched: np.ndarray = clean + cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return matched

@@ -73,7 +73,8 @@ class _Shifts(NamedTuple):
 
 
 def _smooth(image: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32), (0, 0), BLUR)
+    blurred: np.ndarray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32), (0, 0), BLUR)
+    return blurred
 
 
 def _starts(length: int, side: int) -> np.ndarray:
@@ -120,7 +121,8 @@ def _fit(tiles: _Shifts) -> np.ndarray:
         rest = (tiles.shift - tiles.place @ field.T) * weights
         return np.concatenate([rest.ravel(), field[:, 1:].ravel() / CHANGE])
 
-    return least_squares(residuals, np.zeros(6), loss='cauchy').x.reshape(2, 3)
+    found: np.ndarray = least_squares(residuals, np.zeros(6), loss='cauchy').x.reshape(2, 3)
+    return found
 
 
 def register(noisy: np.ndarray, clean: np.ndarray) -> Registration:

@@ -218,32 +218,15 @@ def _burst(args: argparse.Namespace) -> list[Source]:
     return sources
 
 
-class Layout(NamedTuple):
-    """A kind of ROOT.
+FINDERS: dict[str, Callable[[argparse.Namespace], list[Source]]] = {
+    'div2k': _div2k, 'sidd': _sidd, 'polyu': _polyu, 'nam': _nam, 'pairs': _own_pairs, 'burst': _burst, 'sr': _sr,
+    'gopro': _gopro}
 
-    Attributes:
-        text: What it is, for the help.
-        find: The images of it.
-        size: Side of a tile where none is given.
-        pairs: Whether there are noisy and clean images of one size.
+
+def find(args: argparse.Namespace) -> list[Source]:
+    """Return the images of the layout and folder that the arguments name, but for the scenes that they leave out.
+
+    Raises:
+        UserError: The folder is not of that layout.
     """
-
-    text: str
-    find: Callable[[argparse.Namespace], list[Source]]
-    size: int = 0
-    pairs: bool = False
-
-
-LAYOUTS = {
-    'div2k': Layout('a folder of clean photos, e.g. DIV2K_train_HR', _div2k, 480),
-    'sidd': Layout('SIDD Small or Medium, sRGB: the folder with Data or with the scene folders', _sidd, 512, True),
-    'polyu': Layout('PolyU: the folder with OriginalImages and CroppedImages', _polyu, 512, True),
-    'nam': Layout('Nam CC15: a folder of *_real and *_mean images', _nam, 0, True),
-    'pairs': Layout('pairs of your own: folders lq and gt with images of equal names, or *_noisy and *_clean images',
-                    _own_pairs, 0, True),
-    'burst': Layout('bursts of a static scene: a folder of shots, or a folder of such folders; the first shot is the '
-                    'noisy image, the mean of the others its ground truth', _burst, 0, True),
-    'sr': Layout('super-resolution pairs: a folder of *_LR and *_HR images, e.g. Set5/image_SRF_2; kept whole', _sr),
-    'gopro': Layout('GoPro: the folder (train, test) of the sequences with blur and sharp, or one of NAME and NAME_gt',
-                    _gopro),
-}
+    return FINDERS[args.layout](args)

@@ -82,7 +82,7 @@ def read(path: Path) -> np.ndarray:
                 image.load()
         except UnidentifiedImageError:
             pass  # some kinds only OpenCV reads, 16-bit RGB TIFF for one
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except Exception as error:  # the decoders of each format have their own
         if is_out_of_memory(error):
             raise UserError(f'there is not enough memory to read {shown(path)}; fewer --jobs need less.') from error

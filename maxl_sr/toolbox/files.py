@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from maxl_sr.errors import UserError
-from maxl_sr.toolbox.seams import replace_everywhere
+from maxl_sr.toolbox.seams import argv_of_basicsr, replace_everywhere
 from maxl_sr.utils.files import replacing
 
 
@@ -55,11 +55,9 @@ def _install_copy() -> None:
 
     @functools.wraps(original)
     def copy_opt_file(opt_file: str, experiments_root: str) -> None:
-        arguments, sys.argv = sys.argv, [os.fsencode(a).decode('utf-8', 'backslashreplace') for a in sys.argv]
-        try:  # it writes the command into the copy
+        # It writes the command into the copy
+        with argv_of_basicsr([os.fsencode(a).decode('utf-8', 'backslashreplace') for a in sys.argv]):
             original(opt_file, experiments_root)
-        finally:
-            sys.argv = arguments
 
     replace_everywhere(original, copy_opt_file)
 

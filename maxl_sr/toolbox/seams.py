@@ -1,6 +1,8 @@
-"""How functions of BasicSR are replaced."""
+"""How functions of BasicSR are replaced, and how it gets its arguments."""
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -10,3 +12,17 @@ def replace_everywhere(original: Any, new: Any) -> None:
     for name, module in list(sys.modules.items()):
         if name.split('.')[0] in ('basicsr', 'maxl_sr') and getattr(module, attribute, None) is original:
             setattr(module, attribute, new)
+
+
+@contextmanager
+def argv_of_basicsr(argv: Sequence[str]) -> Iterator[None]:
+    """Let BasicSR see this command, its name first.
+
+    Its ``parse_options`` and ``copy_opt_file`` take nothing but ``sys.argv``: this is the one place that sets it.
+    """
+    given = sys.argv
+    sys.argv = list(argv)
+    try:
+        yield
+    finally:
+        sys.argv = given

@@ -1,6 +1,6 @@
 """How libraries say that memory ran out."""
 
-import torch
+import sys
 
 # Of torch's allocator on a CPU, oneDNN, C++, MKL, OpenCV, libvips and CUDA's libraries: a RuntimeError or alike each
 _SIGNS = ('defaultcpuallocator', 'could not create a primitive', 'could not create a memory', 'bad_alloc',
@@ -11,7 +11,9 @@ _SIGNS = ('defaultcpuallocator', 'could not create a primitive', 'could not crea
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that there is not enough memory, whichever library it comes from."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    # Without torch there is none of its errors; it is not loaded to ask
+    of_torch = getattr(sys.modules.get('torch'), 'OutOfMemoryError', MemoryError)
+    if isinstance(error, (of_torch, MemoryError)):
         return True
     text = str(error).lower()
     return any(sign in text for sign in _SIGNS)

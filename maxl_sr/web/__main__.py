@@ -2,6 +2,6 @@
 
 import sys
 
-from maxl_sr.web.server import main
+from maxl_sr.commands.doors import web
 
-sys.exit(main())
+sys.exit(web())

@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from maxl_sr.photo import Photo
 from maxl_sr.presets import PRESETS
 from maxl_sr.report import curve, outcome
 from maxl_sr.restorer import Restorer
+from maxl_sr.web.limits import Limits
 from maxl_sr.web.runs import Runs, StoppedError
 from maxl_sr.web.sessions import Sessions
 
@@ -26,25 +26,6 @@ QUALITY = 95  # of the pictures of the slider
 SIDE = 8192  # of these pictures, at most
 ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the page takes.
-
-    Attributes:
-        megapixels: Largest image.
-        file_size: Largest file in megabytes.
-        queue: How many images may wait; more are refused.
-        parallel: How many images are computed at a time.
-        uploads: Megabytes that a visitor may have on the disk at a time.
-    """
-
-    megapixels: float = 24
-    file_size: float = 100
-    queue: int = 16
-    parallel: int = 1
-    uploads: float = 1000
 
 
 @functools.lru_cache

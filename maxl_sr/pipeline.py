@@ -1,4 +1,4 @@
-"""What the command lines share, and a plain script of BasicSR too: the option file, the check, how mistakes are told.
+"""BasicSR's two pipelines, in a command and in a plain script alike: the option file, the check, how mistakes are told.
 
 ``parse_options`` and the two pipelines of BasicSR are replaced when the package is imported.
 """
@@ -10,10 +10,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import basicsr.test as basicsr_test
@@ -21,11 +20,13 @@ import basicsr.train as basicsr_train
 import basicsr.utils.options as basicsr_options
 import torch
 
+from maxl_sr import policy
+from maxl_sr.compat import without_compiler
 from maxl_sr.errors import UserError
 from maxl_sr.preflight import preflight, read_option_file
 from maxl_sr.startup import INTERRUPTED
 from maxl_sr.toolbox.models import last_good
-from maxl_sr.toolbox.seams import replace_everywhere
+from maxl_sr.toolbox.seams import argv_of_basicsr, replace_everywhere
 from maxl_sr.utils.lock import locked
 from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.packaged import find_option_file, find_weights
@@ -37,14 +38,19 @@ LITTER = re.compile(r'\.partial-.*|\.[0-9a-f]{32}\.partial(\..*)?')  # of proces
 
 
 class _Run:
-    """What is known of the pipeline that is running: its options, and the lock of its folder."""
+    """What is known of the pipeline that is running: its options, and the lock of its folder.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: Those of the command; None: a plain script, whose arguments are the process's.
+    """
+
+    def __init__(self, arguments: Sequence[str] | None = None) -> None:
+        self.arguments = arguments
         self.opt: dict[str, Any] | None = None
         self.held = ExitStack()
 
 
-_run: _Run | None = None  # while the policy of told() is at work
+_run: _Run | None = None  # while a pipeline runs, and its failures are told
 _held = ExitStack()  # the lock of a script whose pipeline is not one of BasicSR's: until the process ends
 
 
@@ -68,26 +74,27 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     finder = argparse.ArgumentParser(add_help=False)
     finder.add_argument('-opt')
     finder.add_argument('--force_yml', nargs='+', default=[])
-    known, others = finder.parse_known_args()
+    known, others = finder.parse_known_args(None if _run is None else _run.arguments)
     if known.opt is None:  # BasicSR's parser says that it is missing, or prints its help
         return parse_options(*args, **kwargs)
     path = find_option_file(known.opt)
     # BasicSR evaluates what follows --force_yml: it does not see it
     options = read_option_file(path, known.force_yml)
     _check_launcher(' '.join(others))
-    argv, ordered_yaml = sys.argv, basicsr_options.ordered_yaml
+    ordered_yaml = basicsr_options.ordered_yaml
     try:
-        sys.argv = [argv[0], '-opt', path, *others]
         basicsr_options.ordered_yaml = lambda: (_OptionLoader(options), None)
-        opt, arguments = parse_options(*args, **kwargs)
+        with argv_of_basicsr([*sys.argv[:1], f'-opt={path}', *others]):
+            opt, arguments = parse_options(*args, **kwargs)
     except KeyError as error:
         raise UserError(f'{path}: key {error} is missing') from error
     finally:
-        sys.argv, basicsr_options.ordered_yaml = argv, ordered_yaml
+        basicsr_options.ordered_yaml = ordered_yaml
     for key, value in opt['path'].items():
         if key.startswith('pretrain_network') and isinstance(value, str):
             opt['path'][key] = find_weights(value)
-    preflight(opt)
+    with without_compiler():
+        preflight(opt)
     if opt['rank'] == 0:
         _take_folder(opt)
     return opt, arguments
@@ -116,28 +123,24 @@ def _take_folder(opt: dict[str, Any]) -> None:
                 os.unlink(os.path.join(parent, name))
 
 
-def told(function: Callable[..., Any], *args: Any) -> int:
-    """Call a pipeline and return the exit code; what it fails of is told in one sentence.
-
-    The code is 2 for a mistake of the user's or a fault of the machine, 1 where another process has failed, 130 after
-    Ctrl-C. Anything else is a fault of the program, and raised.
-    """
+def _told(function: Callable[..., Any], *args: Any, arguments: Sequence[str] | None = None) -> int:
+    """Call a pipeline and return the exit code; what it fails of is told by the policy of all commands."""
     global _run
-    _run = run = _Run()
-    try:
+    _run = run = _Run(arguments)
+
+    def work() -> int:
         with run.held:
             function(*args)
         return 0
-    except KeyboardInterrupt:
-        print(f'\ninterrupted{_how_to_go_on(run.opt)}', file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        sentence, code = _sentence(error)
-        if sentence is None:
-            raise
-        _log_cause(error)
-        print(f'error: {sentence}', file=sys.stderr)
-        return code
+
+    def means(error: Exception) -> policy.Meaning:
+        sentence, code = _meaning(error)
+        if sentence is not None:
+            _log_cause(error)
+        return sentence, code
+
+    try:
+        return policy.told(work, means, lambda: _how_to_go_on(run.opt))
     finally:
         _run = None
 
@@ -145,14 +148,14 @@ def told(function: Callable[..., Any], *args: Any) -> int:
 def _how_to_go_on(opt: dict[str, Any] | None) -> str:
     if opt is None or not opt['is_train']:
         return ''
-    return f'; {last_good(opt)}; the same command with --auto_resume goes on from there'
+    return f'{last_good(opt)}; the same command with --auto_resume goes on from there'
 
 
-def _sentence(error: Exception) -> tuple[str | None, int]:
-    """Return what an error means to the user, and the exit code; None where that is not known."""
-    text = str(error).strip()
+def _meaning(error: Exception) -> policy.Meaning:
+    """Return what an error of a pipeline means: what it means in any command, and what option is to be changed."""
     if isinstance(error, UserError):
-        return text, 2
+        return policy.meaning(error)
+    text = str(error).strip()
     if is_out_of_memory(error):
         return 'there is not enough memory; a smaller batch_size_per_gpu, gt_size or center_crop needs less', 2
     if isinstance(error, RuntimeError) and 'DataLoader worker' in text:
@@ -162,9 +165,7 @@ def _sentence(error: Exception) -> tuple[str | None, int]:
         return f'{" ".join(text.split())}; raise ulimit -n, or set a smaller num_worker_per_gpu', 2
     if isinstance(error, torch.distributed.DistError) or any(part in text for part in PEERS):
         return f'another process of this run has ended or cannot be reached: {text.splitlines()[0]}', 1
-    if isinstance(error, OSError) and error.strerror is not None:
-        return f'{error.strerror}{"" if error.filename is None else f": {error.filename}"}', 2
-    return None, 1
+    return policy.meaning(error)
 
 
 def _log_cause(error: BaseException) -> None:
@@ -185,17 +186,13 @@ def _checked(parse_options: Callable[..., Any]) -> Callable[..., Any]:
             result.append(_parse(parse_options, *args, **kwargs))
 
         if _run is None:
-            code = told(checked)
+            code = _told(checked)
             if code:
                 sys.exit(code)
             _serve_own_pipeline()
             return result[0]
-        try:
+        with policy.told_once():
             checked()
-        except UserError:
-            if os.environ.get('RANK', '0') != '0':  # every process finds the same mistake, the first one tells it
-                sys.exit(2)
-            raise
         _run.opt = result[0][0]
         return result[0]
 
@@ -213,7 +210,7 @@ def _serve_own_pipeline() -> None:
         if isinstance(error, KeyboardInterrupt):
             print('\ninterrupted', file=sys.stderr)
             raise SystemExit(INTERRUPTED)
-        sentence, code = _sentence(error) if isinstance(error, Exception) else (None, 1)
+        sentence, code = _meaning(error) if isinstance(error, Exception) else (None, 1)
         if sentence is None:
             original(kind, error, traceback)
             return
@@ -230,19 +227,21 @@ def _telling(pipeline: Callable[[str], None]) -> Callable[[str], None]:
         if _run is not None:
             pipeline(root_path)
             return
-        code = told(pipeline, root_path)
+        code = _told(pipeline, root_path)
         if code:
             sys.exit(code)
 
     return run_pipeline
 
 
-def run(module: ModuleType, pipeline: str) -> int:
-    """Run ``module.pipeline`` of BasicSR in the current folder and return the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='backslashreplace')  # names that are no text
-    return told(getattr(module, pipeline), os.getcwd())
+def train(arguments: Sequence[str]) -> int:
+    """Run BasicSR's training in the current folder with these arguments, and return the exit code."""
+    return _told(basicsr_train.train_pipeline, os.getcwd(), arguments=arguments)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run BasicSR's test in the current folder with these arguments, and return the exit code."""
+    return _told(basicsr_test.test_pipeline, os.getcwd(), arguments=arguments)
 
 
 replace_everywhere(basicsr_options.parse_options, _checked(basicsr_options.parse_options))
