@@ -6,7 +6,7 @@ import numbers
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,9 +206,7 @@ class Restorer:
         rates = saved_rates(opt['path']['pretrain_network_g'])
         if section is None:
             return cls(net, None, device, mask_net=mask_net)
-        options = parse(Adapt, section, 'val: adapt')
-        if options.aux_opt is None:
-            options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
+        options = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
         if rates is not None and options.lr is None:
             check_rates(rates, net)
         return cls(net, options, device, rates, mask_net)
