@@ -16,10 +16,10 @@ setup(
     # The option files stand beside the package in a checkout and inside it when installed.
     packages=[*find_packages(include=['maxl_sr', 'maxl_sr.*']), 'maxl_sr.options'],
     package_dir={'maxl_sr.options': 'options'},
-    package_data={'maxl_sr': ['weights/*'], 'maxl_sr.options': ['*/*.yml']},
+    package_data={'maxl_sr': ['weights/*'], 'maxl_sr.options': ['*/*.yml', 'options.schema.json']},
     install_requires=[
         'torch>=2.6', 'torchvision', 'basicsr==1.4.2', 'numpy', 'opencv-python', 'lmdb', 'pyyaml', 'pillow', 'psutil',
-        'pyvips[binary]', 'scipy', 'tqdm',
+        'pydantic>=2.11', 'pyvips[binary]', 'scipy', 'tqdm',
         'setuptools; python_version >= "3.12"',  # for distutils, see maxl_sr/compat.py
     ],
     entry_points={'console_scripts': ['maxl-sr = maxl_sr.__main__:main']},
@@ -28,7 +28,7 @@ setup(
         'heic': ['pillow-heif'],
         'export': ['onnx', 'onnxscript', 'onnxruntime', 'safetensors'],
         'test': ['pytest', 'hypothesis', 'pillow-heif', 'matplotlib', 'ruff', 'mypy', 'types-PyYAML', 'types-psutil',
-                 'types-tqdm', 'setuptools', 'wheel', 'playwright', 'spandrel'],
+                 'types-tqdm', 'setuptools', 'wheel', 'playwright', 'spandrel', 'jsonschema'],
         'demo': ['scikit-image'],
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],
         'benchmark': ['matplotlib', 'higher', 'torchopt'],

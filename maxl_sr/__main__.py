@@ -21,13 +21,15 @@ OTHERS: dict[str, tuple[str, str, str | None]] = {
     'web': ('maxl_sr.web', 'a page in the browser to restore photographs on', 'web'),
     'compare': ('maxl_sr.compare', 'one table of test results, or of folders of images against their ground truth',
                 None),
+    'schema': ('maxl_sr.schema', 'print the JSON Schema of the option files, for editors', None),
 }
 
 
 def _run_other(name: str) -> int:
-    import maxl_sr.register  # noqa: F401  (before anything of BasicSR)
-
     module, _, extra = OTHERS[name]
+    if name != 'schema':  # which reads a file alone
+        import maxl_sr.register  # noqa: F401  (before anything of BasicSR)
+
     try:
         return int(importlib.import_module(module).main())
     except ModuleNotFoundError as error:

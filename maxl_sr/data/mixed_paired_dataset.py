@@ -40,13 +40,12 @@ class MixedPairedDataset(Dataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         where = f"datasets: {opt['phase']}"
         several, train = 'sets' in opt, opt['phase'] == 'train'
+        model: type[MixedSets | MixedPairs] = MixedSets if several else MixedPairs
+        check_keys(where, opt, [key for key in (*keys(model), *BY_BASICSR) if train or key != 'augment'])
         if several and not train:
             raise UserError(f'{where}: sets are for training; call the data sets {opt["phase"]}_1, {opt["phase"]}_2, …')
         if several and not (isinstance(opt['sets'], list) and opt['sets']):
             raise UserError(f"{where}: sets must be a list of sections, not {opt['sets']!r}")
-        model = MixedSets if several else MixedPairs
-        if not train:
-            check_keys(where, opt, [key for key in (*keys(model), *BY_BASICSR) if key != 'augment'])
         self.opt = opt
         options = section_of(model, opt, where)
         self.center_crop, self.size = options.center_crop, options.gt_size or 0

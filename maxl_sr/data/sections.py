@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from maxl_sr.data.degradation import Degradation
 from maxl_sr.data.noise import Noise
@@ -111,7 +111,7 @@ class SyntheticNoiseOwn(Crop, CleanImages):
         gt_size: Side of the random square crop of the clean image, in pixels.
     """
 
-    noise: Noise | None = None
+    noise: Noise | None = Field(default_factory=Noise)
 
 
 class SyntheticNoise(SyntheticNoiseOwn, Loader):
@@ -128,7 +128,7 @@ class SyntheticDegradationOwn(Crop, CleanImages):
         center_crop: Validation and test: side of the central crop of the clean image, in pixels; null: the whole image.
     """
 
-    degradation: Degradation | None = None
+    degradation: Degradation | None = Field(default_factory=Degradation)
 
 
 class SyntheticDegradation(SyntheticDegradationOwn, Loader):

@@ -138,7 +138,9 @@ def _union(registered: tuple[tuple[str, Any], ...]) -> TypeAdapter[Any]:
         called[cls] = (*called.get(cls, ()), name)
     models = [component_model(cls, True, own) for cls, own in called.items()]
     union: Any = functools.reduce(operator.or_, models)
-    return TypeAdapter(Annotated[union, Field(discriminator='type')] if len(models) > 1 else union)
+    if len(models) > 1:
+        union = Annotated[union, Field(discriminator='type')]
+    return TypeAdapter(union)
 
 
 @dataclass(frozen=True)

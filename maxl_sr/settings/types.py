@@ -70,6 +70,7 @@ def _choice(value: Any) -> Any:
 
 def _also_false(schema: dict[str, Any]) -> None:
     schema['enum'] = [*schema['enum'], False]
+    del schema['type']  # that of text
 
 
 def _pair(value: Any) -> Any:
