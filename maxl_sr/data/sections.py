@@ -26,6 +26,7 @@ from maxl_sr.settings.types import (
 )
 
 BY_BASICSR = ('phase', 'scale')  # keys that BasicSR puts into the section of a data set
+ABSENT: Any = None  # default of a key that can be left out in validation and test, but cannot be null
 SetSection = Annotated[dict[str, Any], KindRule('set')]
 
 
@@ -79,9 +80,9 @@ class Crop(Section):
     """
 
     center_crop: PlainCount | None = None
-    gt_size: Annotated[PlainCount | None, Needed('in training')] = None
-    use_hflip: Annotated[PlainFlag | None, Needed('in training')] = None
-    use_rot: Annotated[PlainFlag | None, Needed('in training')] = None
+    gt_size: Annotated[PlainCount, Needed('in training')] = ABSENT
+    use_hflip: Annotated[PlainFlag, Needed('in training')] = ABSENT
+    use_rot: Annotated[PlainFlag, Needed('in training')] = ABSENT
 
 
 class CleanImages(Section):
@@ -178,7 +179,7 @@ class Sets(Section):
             ``sets`` the keys of one set of pairs stand in the section itself.
     """
 
-    sets: list[SetSection]
+    sets: Annotated[list[SetSection], Needed('for several sets')]
 
 
 class MixedPairs(Pairs, Crop, Loader):

@@ -25,7 +25,6 @@ from maxl_sr.settings.values import names
 
 Json = dict[str, Any]
 DIALECT = 'http://json-schema.org/draft-07/schema#'  # what editors understand
-# Not by a type of their own: constructors that BasicSR or a plug-in registers
 PACKAGE = 'maxl_sr.'
 
 
@@ -40,6 +39,13 @@ class Generator(GenerateJsonSchema):
         made = super().tuple_schema(schema)
         items = made.pop('prefixItems')
         return {**made, 'items': items[0]}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
+        """Return the schema without a default of null, where the key is left out and null is refused."""
+        made = super().default_schema(schema)
+        if made.get('default', 0) is None and 'anyOf' not in made:
+            del made['default']
+        return made
 
     def model_schema(self, schema: core_schema.ModelSchema) -> Json:
         """Return the schema of a model with the texts of its docstring."""
@@ -132,7 +138,7 @@ def _datasets(definitions: Definitions) -> None:
     schema['allOf'].append(otherwise(cases, definitions.model(OtherDataset)))
     definitions.add('training_dataset', {'allOf': [definitions.add('dataset', schema), definitions.model(Training)]})
     sets = {'PairedImageDataset': definitions.model(PairSet), **{name: cases[name] for name in list(cases)[1:]}}
-    definitions.add('set', {**by_type(sets, sets, default='PairedImageDataset')})
+    definitions.add('set', by_type(sets, sets, default='PairedImageDataset'))
 
 
 def _resolved(schema: Any) -> Any:
@@ -147,7 +153,7 @@ def _resolved(schema: Any) -> Any:
 def make_schema() -> Json:
     """Return the schema of an option file."""
     definitions = Definitions()
-    losses = {name: cls for name, cls in ours(LOSS_REGISTRY).items()}
+    losses = ours(LOSS_REGISTRY)
     pictures = {name: cls for name, cls in losses.items() if 'forward' in vars(cls)}
     _components(definitions, 'objective', LOSS_REGISTRY,
                 **{name: cls for name, cls in losses.items() if is_objective(cls)})
