@@ -122,10 +122,15 @@ def ours(registry: Registry) -> dict[str, Any]:
     return {name: cls for name, cls in sorted(registry) if cls.__module__.startswith(PACKAGE)}
 
 
+def listed(registry: Registry) -> list[str]:
+    """Return what an option file may call the components of BasicSR and of this package, sorted."""
+    return sorted(name for name in names(registry) if registry.get(name).__module__.startswith(('basicsr.', PACKAGE)))
+
+
 def _components(definitions: Definitions, kind: str, registry: Registry, **classes: Any) -> None:
     """Add the sections of a kind: strict for the given classes, open for others of the registry."""
     cases = {name: definitions.component(name, cls) for name, cls in classes.items()}
-    known = [name for name in names(registry) if kind != 'objective' or name in classes]
+    known = [name for name in listed(registry) if kind != 'objective' or name in classes]
     definitions.add(kind, by_type(known, cases))
 
 
@@ -134,7 +139,7 @@ def _datasets(definitions: Definitions) -> None:
     mixed = {'if': {'required': ['sets']}, 'then': definitions.model(MixedSets), 'else': definitions.model(MixedPairs)}
     cases = {'MixedPairedDataset': mixed, 'SyntheticNoiseDataset': definitions.model(SyntheticNoise),
              'SyntheticDegradationDataset': definitions.model(SyntheticDegradation)}
-    schema = by_type(names(DATASET_REGISTRY), cases)
+    schema = by_type(listed(DATASET_REGISTRY), cases)
     schema['allOf'].append(otherwise(cases, definitions.model(OtherDataset)))
     definitions.add('training_dataset', {'allOf': [definitions.add('dataset', schema), definitions.model(Training)]})
     sets = {'PairedImageDataset': definitions.model(PairSet), **{name: cases[name] for name in list(cases)[1:]}}
@@ -161,9 +166,9 @@ def make_schema() -> Json:
     _components(definitions, 'network', ARCH_REGISTRY, **ours(ARCH_REGISTRY))
     _datasets(definitions)
     for kind, registry in (('metric_name', METRIC_REGISTRY), ('model_name', MODEL_REGISTRY)):
-        definitions.add(kind, {'anyOf': [{'enum': sorted(names(registry))}, {'type': 'string'}]})
+        definitions.add(kind, {'anyOf': [{'enum': listed(registry)}, {'type': 'string'}]})
     files = {'MAXLModel': definitions.model(MAXLFile), 'MetaTransferModel': definitions.model(MetaTransferFile)}
-    top = by_type(names(MODEL_REGISTRY), files, key='model_type')
+    top = by_type(listed(MODEL_REGISTRY), files, key='model_type')
     top['allOf'].append(otherwise(files, definitions.model(OtherFile), key='model_type'))
     return _resolved({'$schema': DIALECT, 'title': 'Option file of maxl_sr and BasicSR', **top,
                       'definitions': dict(sorted(definitions.found.items()))})
