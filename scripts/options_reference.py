@@ -35,9 +35,9 @@ keys are not described. Needed as a rule: `name`, `num_gpu`, `scale`; of a data 
 `batch_size_per_gpu`, `num_worker_per_gpu`; `path` with `pretrain_network_g`; `optim_g`, `scheduler`, `total_iter`;
 `val_freq`, `save_img`, `metrics`; `logger`.
 
-Write small numbers as `!!float 1e-3` or `0.001`: YAML reads `1e-3` as text, which only the keys of this package take for
-a number. `[low, high]` is a range from which every image draws. L_pri is the loss against the clean image, L_aux the
-objective without it, θ are the weights.
+Write small numbers as `!!float 1e-3` or `0.001`: YAML reads `1e-3` as text, which the keys of this package alone take
+for a number. `[low, high]` is a range from which every image draws. L_pri is the loss against the clean image, L_aux
+the objective without it, θ are the weights.
 
 The first line of each option file names a JSON Schema, by which an editor completes keys, shows these texts and marks
 mistakes (Visual Studio Code with the YAML extension, or any other with yaml-language-server). For option files of your

@@ -21,7 +21,7 @@ from maxl_sr.data.sections import MixedPairs, MixedSets, PairSet, SyntheticDegra
 from maxl_sr.schema.option_file import MAXLFile, MetaTransferFile, OtherDataset, OtherFile, Training
 from maxl_sr.settings.components import KIND, component_model, is_objective
 from maxl_sr.settings.docstrings import described, plain, summary
-from maxl_sr.settings.values import names
+from maxl_sr.settings.values import registered
 
 Json = dict[str, Any]
 DIALECT = 'http://json-schema.org/draft-07/schema#'  # what editors understand
@@ -124,7 +124,8 @@ def ours(registry: Registry) -> dict[str, Any]:
 
 def listed(registry: Registry) -> list[str]:
     """Return what an option file may call the components of BasicSR and of this package, sorted."""
-    return sorted(name for name in names(registry) if registry.get(name).__module__.startswith(('basicsr.', PACKAGE)))
+    return sorted(name for name, item in registered(registry).items()
+                  if item.__module__.startswith(('basicsr.', PACKAGE)))
 
 
 def _components(definitions: Definitions, kind: str, registry: Registry, **classes: Any) -> None:

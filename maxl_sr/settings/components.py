@@ -24,7 +24,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.settings import types as values
 from maxl_sr.settings.messages import nearest, sentence
 from maxl_sr.settings.section import Section
-from maxl_sr.settings.values import check_choice, names
+from maxl_sr.settings.values import check_choice, names, registered
 
 KIND = 'x-kind'  # in place of a JSON Schema, of a section whose schema is that of the registered classes
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -112,7 +112,7 @@ def check_component(where: str, given: Any, registry: Registry) -> dict[str, Any
     if not isinstance(given, Mapping) or 'type' not in given:
         raise UserError(f"{where} must be a section with the key 'type', not {given!r}")
     check_choice(f'{where}: type', given['type'], names(registry))
-    model = component_model(registry.get(given['type']))
+    model = component_model(registered(registry)[given['type']])
     try:
         return model.model_validate(dict(given)).arguments()
     except ValidationError as error:
@@ -126,15 +126,14 @@ def is_objective(found: Any) -> bool:
 
 def objectives() -> tuple[tuple[str, Any], ...]:
     """Return name and class of what is registered as an inner objective at the moment."""
-    found = ((name, LOSS_REGISTRY.get(name)) for name in names(LOSS_REGISTRY))
-    return tuple((name, cls) for name, cls in found if is_objective(cls))
+    return tuple((name, cls) for name, cls in registered(LOSS_REGISTRY).items() if is_objective(cls))
 
 
 @functools.lru_cache(4)
-def _union(registered: tuple[tuple[str, Any], ...]) -> TypeAdapter[Any]:
+def _union(found: tuple[tuple[str, Any], ...]) -> TypeAdapter[Any]:
     """Return the union of the models of the objectives, told apart by ``type``."""
     called: dict[Any, tuple[str, ...]] = {}
-    for name, cls in registered:
+    for name, cls in found:
         called[cls] = (*called.get(cls, ()), name)
     models = [component_model(cls, True, own) for cls, own in called.items()]
     union: Any = functools.reduce(operator.or_, models)
@@ -149,18 +148,18 @@ class ObjectiveRule:
 
     def model_of(self, name: str) -> type[Component] | None:
         """Return the model of the sections of that type."""
-        return component_model(LOSS_REGISTRY.get(name), typed=True)
+        return component_model(registered(LOSS_REGISTRY)[name], typed=True)
 
     def check(self, given: Any) -> dict[str, Any]:
         """Return the section with its numbers read; the registered classes of the moment decide."""
         if not isinstance(given, Mapping) or 'type' not in given:
             raise values.refusal(f" must be a section with the key 'type', not {given!r}")
-        name, known, registered = given['type'], names(LOSS_REGISTRY), objectives()
+        name, known, found = given['type'], names(LOSS_REGISTRY), objectives()
         if not isinstance(name, str) or name not in known:
             raise values.refusal(f': type: unknown name {name!r}; {nearest(name, known)}')
-        if name not in dict(registered):
+        if name not in dict(found):
             raise values.refusal(f': {name} is no inner objective: it lacks prepare and loss')
-        return {'type': name, **_union(registered).validate_python(dict(given)).arguments()}
+        return {'type': name, **_union(found).validate_python(dict(given)).arguments()}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.check)

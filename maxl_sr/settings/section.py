@@ -16,7 +16,7 @@ class Section(BaseModel):
         UserError: When one is made, a key is unknown or missing, or a value has the wrong type or is out of range.
     """
 
-    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=(), defer_build=True)
 
     if not TYPE_CHECKING:  # the arguments are those that the fields make
 

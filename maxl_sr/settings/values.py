@@ -11,9 +11,16 @@ from maxl_sr.errors import UserError
 from maxl_sr.settings.messages import nearest
 
 
+def registered(registry: Registry) -> dict[str, Any]:
+    """Return the components of `registry` by what an option file may call them: BasicSR's suffix can be left out."""
+    found = {key: item for key, item in registry}  # it has keys, but no items
+    short = {key.removesuffix('_basicsr'): item for key, item in found.items() if key.endswith('_basicsr')}
+    return {**found, **{key: item for key, item in short.items() if key not in found}}
+
+
 def names(registry: Registry) -> list[str]:
-    """Return what an option file may call the components of `registry`: BasicSR's own suffix can be left out."""
-    return [*registry.keys(), *(key.removesuffix('_basicsr') for key in registry.keys() if key.endswith('_basicsr'))]
+    """Return what an option file may call the components of `registry`."""
+    return list(registered(registry))
 
 
 def check_choice(where: str, value: Any, known: Collection[str]) -> None:
