@@ -1,5 +1,7 @@
 """The sections of an option file as models: what they take, and what they say to the rest."""
 
+import re
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -229,6 +231,33 @@ def test_a_loss_of_any_arguments():
         assert check_loss('x', {'type': 'Loose', 'whatever': [1]}).kwargs == {'whatever': [1]}
     finally:
         del LOSS_REGISTRY._obj_map['Loose']
+
+
+def test_an_objective_whose_annotations_are_nothing_to_us():
+    class Odd(OwnObjective):
+        def __init__(self, a: 'Nowhere', b: nn.Module = None, *, c: list = ()) -> None:  # noqa: F821
+            super().__init__(1.0)
+            self.given = a, b, c
+
+    LOSS_REGISTRY.register(Odd)
+    try:
+        assert check_objective('x', {'type': 'Odd', 'a': '1e-1', 'b': {}, 'c': [1]}).given == ('1e-1', {}, [1])
+        with pytest.raises(UserError, match="^x: key 'a' is missing"):
+            check_objective('x', {'type': 'Odd'})
+    finally:
+        del LOSS_REGISTRY._obj_map['Odd']
+
+
+@pytest.mark.parametrize('package, above', [
+    ('settings', 'models|preflight|data|losses|archs|restorer|cli|schema|adaptation|utils'),
+    ('utils', 'models|preflight|data|losses|archs|restorer|cli|schema|adaptation'), ('data', 'models|preflight|schema'),
+    ('losses', 'models|preflight|schema|data'),
+])
+def test_imports_point_downwards(package, above):
+    for path in (Path(components.__file__).parents[1] / package).glob('*.py'):
+        text = path.read_text(encoding='utf-8')
+        found = re.findall(rf'^ *(?:from|import) maxl_sr\.(?:{above})\b.*', text, re.MULTILINE)
+        assert not found, f'{path.name}: {found}'
 
 
 @pytest.mark.parametrize('cls', [MAXLTrain, MetaTransferTrain, AdaptivePath, AdaptiveValidation])

@@ -31,7 +31,7 @@ class MixedPairedDataset(Dataset):
     the others, all its images with the same probability. Items are those of ``PairedImageDataset``, in the order of
     their names.
 
-    The keys are those of :class:`~maxl_sr.data.sections.MixedPairs` and :class:`~maxl_sr.data.sections.MixedSets`.
+    Its keys are listed in the reference of the option files, ``docs/options.md``.
 
     Raises:
         UserError: An option is unknown, missing or of the wrong type, or a set has no images.

@@ -17,7 +17,7 @@ class SyntheticDegradationDataset(CleanImageDataset):
 
     See :class:`CleanImageDataset`.
 
-    The keys are those of :class:`~maxl_sr.data.sections.SyntheticDegradationOwn`.
+    Its keys are listed in the reference of the option files, ``docs/options.md``.
     """
 
     section = SyntheticDegradation

@@ -17,7 +17,7 @@ class SyntheticNoiseDataset(CleanImageDataset):
 
     See :class:`CleanImageDataset`.
 
-    The keys are those of :class:`~maxl_sr.data.sections.SyntheticNoiseOwn`.
+    Its keys are listed in the reference of the option files, ``docs/options.md``.
     """
 
     section = SyntheticNoise

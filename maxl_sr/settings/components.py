@@ -59,7 +59,7 @@ def component_model(cls: Any, typed: bool = False, called: tuple[str, ...] = ())
     maker = inspect.getattr_static(cls, '__init__') if isinstance(cls, type) else cls
     try:
         hints = get_type_hints(maker, include_extras=True)
-    except (NameError, TypeError):  # annotations that cannot be read from here
+    except Exception:  # annotations that cannot be read from here
         hints = {}
     fields: dict[str, Any] = {'type': (Literal[called] if called else str, ...)}
     parameters = inspect.signature(cls).parameters.values()
@@ -80,7 +80,7 @@ def _type(name: str, hint: Any, default: Any) -> Any:
              float: values.Number if name == 'loss_weight' else Annotated[float, values.STRICT, values.NUMBER]}
     kind: Any
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint in kinds:
+    if isinstance(hint, type) and hint in kinds:
         kind = kinds[hint]
     elif origin is Literal:
         kind = Annotated[(hint, *values.NO)] if 'no' in arguments else hint

@@ -80,7 +80,7 @@ class Losses(Section):
         optim_m: Optimiser of the mask network, as ``optim_g``.
     """
 
-    pixel_opt: Annotated[LossSection, Needed('')]
+    pixel_opt: LossSection
     aux_opt: ObjectiveSection | None = None
     optim_m: Annotated[Optimizer | None, Needed('with ``network_m``')] = None
 
