@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from basicsr.utils import FileClient, imfrombytes
 
-from maxl_sr.data.sections import BY_BASICSR
+from maxl_sr.data.sections import BY_BASICSR, Loader
 from maxl_sr.errors import UserError
 from maxl_sr.settings.section import Kind, parse
 from maxl_sr.settings.types import Needed
@@ -48,12 +48,13 @@ def center_crop_window(size: int, crop: int | None) -> slice:
 
 
 def section_of(cls: type[Kind], opt: Mapping[str, Any], where: str) -> Kind:
-    """Return the section of a data set as `cls`, without what BasicSR has put into it.
+    """Return the section of a data set as `cls`, without what BasicSR itself reads of it or has put into it.
 
     Raises:
         UserError: A key is unknown or, in training, missing, or a value has the wrong type or is out of range.
     """
-    section = parse(cls, {key: value for key, value in opt.items() if key not in BY_BASICSR}, where)
+    its = (*BY_BASICSR, *Loader.model_fields)
+    section = parse(cls, {key: value for key, value in opt.items() if key not in its}, where)
     needed = [key for key, field in cls.model_fields.items() if Needed('in training') in field.metadata]
     for key in needed if opt['phase'] == 'train' else ():
         if key not in opt:
