@@ -6,7 +6,7 @@ import numbers
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +25,10 @@ from maxl_sr.preflight import check_network, read_option_file
 from maxl_sr.presets import PRESETS
 from maxl_sr.restore.pixels import Watched, by_tiles, padded, sample, to_pixels, to_tensor
 from maxl_sr.restore.precision import check_precision, computing, fastest
+from maxl_sr.settings.adaptation import Adapt
+from maxl_sr.settings.section import parse
 from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
 from maxl_sr.utils.memory import is_out_of_memory
-from maxl_sr.utils.options import Adapt, parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 Result = TypeVar('Result')
@@ -187,9 +188,7 @@ class Restorer:
         rates = saved_rates(opt['path']['pretrain_network_g'])
         if section is None:
             return cls(net, None, device, mask_net=mask_net, precision=precision)
-        options = parse(Adapt, section, 'val: adapt')
-        if options.aux_opt is None:
-            options = replace(options, aux_opt=(opt.get('train') or {}).get('aux_opt'))
+        options = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
         if rates is not None and options.lr is None:
             check_rates(rates, net, options)
         return cls(net, options, device, rates, mask_net, precision)

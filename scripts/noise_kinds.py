@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[dict, dict]] = {  # noise, degradation
     'columns 12': ({'columns': (12, 12)}, {}),
     'banding 12': ({'banding': (12, 12)}, {}),
     'periodic 15': ({'periodic': (15, 15)}, {}),
-    'camera, shot 0.01': ({}, {'camera': CameraNoise((0.01, 0.01), (0.1, 0.1), (0.5, 0.5))}),
+    'camera, shot 0.01': ({}, {'camera': CameraNoise(shot=(0.01, 0.01), read=(0.1, 0.1), blur=(0.5, 0.5))}),
     'gaussian 30, reduction 0.8': ({'gaussian': (30, 30)}, {'reduction': (0.8, 0.8)}),
     'gaussian 25, jpeg 30': ({'gaussian': (25, 25)}, {'jpeg': (30, 30)}),
     'gaussian 25, jpeg 50 twice': ({'gaussian': (25, 25)}, {'jpeg': (50, 50), 'jpeg_times': (2, 2)}),

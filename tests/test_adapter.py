@@ -13,7 +13,7 @@ from maxl_sr.adaptation import Adapter
 from maxl_sr.archs.mask_arch import MaskNet
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.presets import PRESETS
-from maxl_sr.utils.options import Adapt
+from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 

@@ -66,7 +66,7 @@ def test_a_fault_of_the_program_is_no_mistake_of_the_user_s(monkeypatch, capsys,
 def test_a_value_error_within_a_command_is_a_traceback(name):
     arguments = {'denoise': ['x', '-o', 'y'], 'restore': ['x', '-o', 'y', '--task', 'sr2'], 'train': ['-opt', 'x'],
                  'test': ['-opt', 'x'], 'prepare': ['nam', 'x', '-o', 'y'], 'export': ['-o', 'x'], 'web': [],
-                 'compare': ['x']}[name]
+                 'compare': ['x'], 'schema': []}[name]
     code = (f'import sys; sys.orig_argv = ["python", "-m", "maxl_sr"]; from maxl_sr.commands import main, {name} as c\n'
             f'def run(args): raise ValueError("broken")\nc.run = run; sys.exit(main({[name, *arguments]!r}))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

@@ -22,7 +22,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from conftest import NETS
 
 from maxl_sr import Restorer
-from maxl_sr.utils.options import Adapt, parse
+from maxl_sr.settings.adaptation import Adapt
+from maxl_sr.settings.section import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from maxl_sr.data.noise import Noise, add_noise
 from maxl_sr.data.pair_augmentation import PairAugmentation, augment_pair
 from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import parse
+from maxl_sr.settings.section import parse
 
 GREY = np.full((256, 256, 3), 0.5, np.float32)
 NONE = dict(gaussian=None, speckle=None, salt_pepper=None)

@@ -1,6 +1,5 @@
 """The reference of the option files is that of the code, and complete."""
 
-import dataclasses
 import inspect
 import re
 import runpy
@@ -11,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from maxl_sr.data import camera_noise, clean_images, data_util, degradation, mixed_paired_dataset, noise
-from maxl_sr.data.pair_augmentation import PairAugmentation
+from maxl_sr.data import camera_noise, data_util, degradation, noise, pair_augmentation, sections
+from maxl_sr.data.mixed_paired_dataset import MixedPairedDataset
 from maxl_sr.data.synthetic_degradation_dataset import SyntheticDegradationDataset
 from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
 from maxl_sr.models.maxl_model import MAXLModel
 from maxl_sr.models.meta_transfer_model import MetaTransferModel
-from maxl_sr.utils import options
+from maxl_sr.settings import adaptation as options
+from maxl_sr.settings.section import Section
+from maxl_sr.settings.training import AdaptiveOwn, Losses, MaskPath, MAXLOwn, MetaTransferOwn
 
 import basicsr.utils.registry as registries  # isort: skip
 
@@ -27,19 +28,20 @@ TEXT = (ROOT / 'docs/options.md').read_text(encoding='utf-8')
 REGISTERED = [cls for registry in (registries.ARCH_REGISTRY, registries.LOSS_REGISTRY, registries.DATASET_REGISTRY,
                                    registries.MODEL_REGISTRY)
               for _, cls in registry if cls.__module__.startswith('maxl_sr')]
-SECTIONS = {'augment of MixedPairedDataset': PairAugmentation, 'degradation: camera': camera_noise.CameraNoise,
+SECTIONS = {'augment of MixedPairedDataset': pair_augmentation.PairAugmentation,
+            'degradation: camera': camera_noise.CameraNoise,
             'degradation of SyntheticDegradationDataset': degradation.Degradation,
             'noise of SyntheticNoiseDataset': noise.Noise, 'train itself': options.Compute,
             'train: inner of MAXLModel': options.VirtualStep, 'train: inner of MetaTransferModel': options.InnerLoop,
             'val: adapt': options.Adapt, 'val: adapt: guard': options.GuardOptions}
-CLEAN = {*clean_images.OWN_KEYS, *data_util.AUGMENT_KEYS}
-SHARED = {'network_m', 'path: pretrain_network_m', 'train: pixel_opt', 'train: aux_opt', 'train: inner', 'val: adapt'}
-KEYS = {MAXLModel: {*SHARED, *(f'train: {key}' for key in MAXLModel.train_keys)},
-        MetaTransferModel: {*SHARED, *(f'train: {key}' for key in MetaTransferModel.train_keys)},
-        SyntheticNoiseDataset: {*CLEAN, *SyntheticNoiseDataset.degradation_keys},
-        SyntheticDegradationDataset: {*CLEAN, *SyntheticDegradationDataset.degradation_keys},
-        mixed_paired_dataset.MixedPairedDataset: {'sets', 'augment', 'center_crop', *data_util.AUGMENT_KEYS,
-                                                  *mixed_paired_dataset.SET_KEYS}}
+SHARED = {'network_m', *(f'path: {key}' for key in MaskPath.model_fields),
+          *(f'train: {key}' for key in Losses.model_fields), *(f'val: {key}' for key in AdaptiveOwn.model_fields)}
+CROP = {'center_crop', *data_util.AUGMENT_KEYS}
+KEYS = {MAXLModel: {*SHARED, *(f'train: {key}' for key in MAXLOwn.model_fields)},
+        MetaTransferModel: {*SHARED, *(f'train: {key}' for key in MetaTransferOwn.model_fields)},
+        SyntheticNoiseDataset: {*CROP, *sections.CleanImages.model_fields, 'noise'},
+        SyntheticDegradationDataset: {*CROP, *sections.CleanImages.model_fields, 'degradation'},
+        MixedPairedDataset: {*CROP, 'sets', *sections.Pairs.model_fields}}
 
 
 def table(heading):
@@ -58,6 +60,7 @@ def test_the_page_is_up_to_date():
 
 def test_an_old_page_is_told(tmp_path):
     (tmp_path / 'docs').mkdir()
+    (tmp_path / 'options').mkdir()
     (tmp_path / 'scripts').mkdir()
     page, script = tmp_path / 'docs/options.md', tmp_path / 'scripts/reference.py'
     page.write_text('old', encoding='utf-8')
@@ -77,14 +80,14 @@ def test_every_parameter_of_every_registered_class_is_described(cls):
 def test_every_field_of_every_section_is_described(place):
     name, of, owner = place.partition(' of ')
     heading = f'`{name}` of `{owner}`' if of else '`train` itself' if place == 'train itself' else f'`{name}`'
-    assert table(heading).keys() == {field.name for field in dataclasses.fields(SECTIONS[place])}
+    assert table(heading).keys() == SECTIONS[place].model_fields.keys()
 
 
 def test_no_section_is_forgotten():
-    modules = (options, camera_noise, degradation, noise)
+    modules = (options, camera_noise, degradation, noise, pair_augmentation)
     known = {cls for module in modules for cls in vars(module).values()
-             if isinstance(cls, type) and dataclasses.is_dataclass(cls)}
-    assert known <= set(SECTIONS.values())
+             if isinstance(cls, type) and issubclass(cls, Section) and cls is not Section}
+    assert known == set(SECTIONS.values())
 
 
 def test_types_ranges_and_defaults_are_those_of_the_code():
@@ -94,6 +97,9 @@ def test_types_ranges_and_defaults_are_those_of_the_code():
     assert guard['aux_opt'][1] == '`{type: SURELoss, window: 64}`'
     assert table('`noise` of `SyntheticNoiseDataset`')['smooth'][:2] == ['[low, high] or null, ≥ 0', '`null`']
     assert table('`SURELoss`')['seed'][:2] == ['integer', '`1`']
+    assert table('`BlindSpotLoss`')['ratio'][:2] == ['number, > 0, ≤ 1', '`0.05`']
+    assert table('`SyntheticNoiseDataset`')['gt_size'][:2] == ['integer, ≥ 1', 'required in training']
+    assert table('`MAXLModel`')['train: optim_m'][1] == 'required with `network_m`'
     assert table('`RedegradationLoss`')['estimate'][:2] == ['`copy`, `image`', '`copy`']
     assert table('`WithAuxiliaryHead`')['head'][:2] == ['list of names', 'required']
 

@@ -45,6 +45,7 @@ def test_contents(wheel):
         metadata = archive.read(next(name for name in names if name.endswith('METADATA'))).decode()
     options = {path.relative_to(ROOT / 'options').as_posix() for path in (ROOT / 'options').rglob('*.yml')}
     assert {name.removeprefix('maxl_sr/options/') for name in names if name.endswith('.yml')} == options
+    assert 'maxl_sr/options/options.schema.json' in names  # where the first line of each option file looks for it
     weights = {path.name for path in (ROOT / 'maxl_sr/weights').iterdir()}
     assert {name.removeprefix('maxl_sr/weights/') for name in names if 'weights/' in name} == weights
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'maxl_sr').rglob('*.py')}

@@ -11,7 +11,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.meta import Task, Tiling, adapt
 from maxl_sr.restore import precision
-from maxl_sr.utils.options import Adapt
+from maxl_sr.settings.adaptation import Adapt
 
 LOWER = [name for name in precision.PRECISIONS if name not in ('auto', 'float32')]
 ADAPT = Adapt(steps=3, lr=1e-3, optimizer='adam', aux_opt={'type': 'NoiseTransplantLoss', 'flatness': 1e9})

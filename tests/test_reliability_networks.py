@@ -13,7 +13,7 @@ from torch import nn
 from maxl_sr import Restorer, export
 from maxl_sr.archs.auxiliary_head_arch import WithAuxiliaryHead
 from maxl_sr.archs.probing import find_halo, mirrored
-from maxl_sr.utils.options import Adapt
+from maxl_sr.settings.adaptation import Adapt
 
 
 def conv(given, made, size=3, **options):

@@ -16,7 +16,7 @@ from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.report import Report
 from maxl_sr.restore_files import restore_files
-from maxl_sr.utils.options import Adapt
+from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.work_list import work_list
 
 

@@ -16,7 +16,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.presets import PRESETS
 from maxl_sr.restore.pixels import sample
-from maxl_sr.utils.options import Adapt
+from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.packaged import PACKAGE, find_option_file
 
 

@@ -10,7 +10,7 @@ from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss, neighbo
 from maxl_sr.losses.recorruption_loss import RecorruptionLoss, recorrupt
 from maxl_sr.losses.sum_loss import SumObjective
 from maxl_sr.meta import BoundNet, Objective, Task
-from maxl_sr.utils.options import check_objective
+from maxl_sr.settings.losses import check_objective
 
 
 def small_net():

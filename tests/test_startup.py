@@ -100,5 +100,5 @@ def test_a_program_that_imports_the_package_has_everything_registered():
 
 def test_there_is_nothing_else():
     import maxl_sr
-    with pytest.raises(AttributeError, match="module 'maxl_sr' has no attribute 'restore'"):
-        maxl_sr.restore  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'maxl_sr' has no attribute 'nothing'"):
+        maxl_sr.nothing  # noqa: B018

@@ -8,22 +8,11 @@ from torch import Tensor, nn
 
 from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, Tiling, adapt
 from maxl_sr.meta.types import Rates, Weights
-from maxl_sr.utils.options import Adapt, GuardOptions, check_objective, parse
+from maxl_sr.settings.adaptation import Adapt, GuardOptions
+from maxl_sr.settings.losses import check_objective
 
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
 PAPERS = {'type': 'MaskedReconstructionLoss'}  # objective, where none is given
-
-
-def guard_options(given: Any, scale: Any) -> GuardOptions:
-    """Return the section ``val: adapt: guard``, for a network of this enlargement.
-
-    Raises:
-        UserError: An unknown key, a margin out of range, or no inner objective.
-    """
-    where = 'val: adapt: guard'
-    options = parse(GuardOptions, given, where)
-    check_objective(f'{where}: aux_opt', options.aux_opt, scale)
-    return options
 
 
 class Adaptation:
@@ -80,10 +69,9 @@ class Adapter:
     def __init__(self, options: Adapt, scale: Any = 1, rates: InnerRates | None = None) -> None:
         self.options, self.rates = options, rates
         self.objective = check_objective('val: adapt: aux_opt', options.aux_opt or PAPERS, scale)
-        self.guard: GuardOptions | None = None
+        self.guard: GuardOptions | None = options.guard
         self.judge: Any = None
-        if options.guard is not None:
-            self.guard = guard_options(options.guard, scale)
+        if self.guard is not None:
             self.judge = check_objective('val: adapt: guard: aux_opt', self.guard.aux_opt, scale)
 
     def to(self, device: Any) -> 'Adapter':

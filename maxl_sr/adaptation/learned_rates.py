@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, adaptable_weights
+from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.checkpoint import RATES_KEY, check_finite, load_checkpoint
-from maxl_sr.utils.options import Adapt
 
 
 def saved_rates(path: str | None) -> InnerRates | None:

@@ -15,7 +15,7 @@ from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
 from maxl_sr.archs.probing import find_halo, find_multiple, mirrored
 from maxl_sr.meta.network import Traits
-from maxl_sr.utils.options import names
+from maxl_sr.settings.values import names
 
 
 @ARCH_REGISTRY.register()

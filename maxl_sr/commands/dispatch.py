@@ -19,6 +19,7 @@ COMMANDS = {
     'export': 'write a network as ONNX, safetensors or checkpoint, for other programs',
     'web': 'a page in the browser to restore photographs on',
     'compare': 'one table of test results, or of folders of images against their ground truth',
+    'schema': 'print the JSON Schema of the option files, for editors',
 }
 
 

@@ -1,11 +1,10 @@
 """Noise as a camera makes it: of photons and electronics in the mosaic of the sensor, developed to sRGB."""
 
-from dataclasses import dataclass, field
-
 import cv2
 import numpy as np
 
-Range = tuple[float, float]
+from maxl_sr.settings.section import Section
+from maxl_sr.settings.types import NotNegative, Pair, Positive
 
 GAMMA = 2.2
 DEMOSAICING = (cv2.COLOR_BayerRGGB2BGR, cv2.COLOR_BayerRGGB2BGR_EA)  # bilinear, edge-aware
@@ -13,8 +12,7 @@ BORDER = 4  # pixels that demosaicing and smoothing may spoil
 LEVELS = 2 ** 16 - 1
 
 
-@dataclass(frozen=True)
-class CameraNoise:
+class CameraNoise(Section):
     """``degradation: camera``: noise as a camera makes it; ranges from which every image draws.
 
     The clean image is taken back to the raw values of a sensor (gamma, colour matrix, white balance, Bayer mosaic),
@@ -30,9 +28,9 @@ class CameraNoise:
             pixels.
     """
 
-    shot: Range = field(default=(2e-4, 1e-2), metadata={'low': 0, 'strict': True})
-    read: Range = field(default=(0.02, 0.3), metadata={'low': 0, 'strict': True})
-    blur: Range = field(default=(0.0, 0.7), metadata={'low': 0})
+    shot: Pair[Positive] = (2e-4, 1e-2)
+    read: Pair[Positive] = (0.02, 0.3)
+    blur: Pair[NotNegative] = (0.0, 0.7)
 
 
 def add_camera_noise(image: np.ndarray, noise: CameraNoise, rng: np.random.Generator) -> np.ndarray:

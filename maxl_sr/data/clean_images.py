@@ -13,20 +13,8 @@ from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils import FileClient, img2tensor, scandir
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import (
-    AUGMENT_KEYS,
-    EXTENSIONS,
-    LOADER_KEYS,
-    center_crop_window,
-    check_backend,
-    check_int,
-    check_range,
-    read_image,
-)
+from maxl_sr.data.data_util import EXTENSIONS, center_crop_window, read_image, section_of
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_keys, check_number
-
-OWN_KEYS = ('dataroot_gt', 'io_backend', 'seed', 'center_crop', 'grey', 'light')
 
 
 class CleanImageDataset(Dataset, ABC):
@@ -44,23 +32,16 @@ class CleanImageDataset(Dataset, ABC):
         UserError: An option is unknown, missing or of the wrong type, or there are no images.
     """
 
-    degradation_keys: tuple[str, ...] = ()
+    section: Any  # the model of its section
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.where = where = f"datasets: {opt['phase']}"
-        check_keys(where, opt, [*LOADER_KEYS, *AUGMENT_KEYS, *OWN_KEYS, *self.degradation_keys])
-        for key in ('dataroot_gt', 'io_backend', *(AUGMENT_KEYS if opt['phase'] == 'train' else ())):
-            if key not in opt:
-                raise UserError(f"{where}: key '{key}' is missing")
-        check_backend(where, opt)
         self.opt = opt
-        self.scale = check_int(where, opt, 'scale') or 1
-        self.seed = check_int(where, opt, 'seed', low=0) or 0
-        self.center_crop = check_int(where, opt, 'center_crop')
-        check_number(where, opt, 'grey', 0, 1)
-        self.grey = float(opt.get('grey', 0))
-        self.light = check_range(where, opt, 'light')
-        if (check_int(where, opt, 'gt_size') or 0) % self.scale:
+        self.options = options = section_of(self.section, opt, where)
+        self.scale = opt.get('scale', 1)
+        self.seed = options.seed or 0
+        self.center_crop, self.grey, self.light = options.center_crop, options.grey, options.light
+        if (options.gt_size or 0) % self.scale:
             raise UserError(f"{where}: gt_size must be a multiple of scale {self.scale}, not {opt['gt_size']}")
         root = opt['dataroot_gt']
         self.io_backend_opt = dict(opt['io_backend'])

@@ -1,18 +1,17 @@
 """What the data sets share."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from basicsr.utils import FileClient, imfrombytes
 
+from maxl_sr.data.sections import BY_BASICSR, Loader
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_choice
+from maxl_sr.settings.section import Kind, parse
+from maxl_sr.settings.types import Needed
+from maxl_sr.settings.values import check_choice
 
-# Keys that BasicSR reads from every data set's section, or puts there
-LOADER_KEYS = ('name', 'type', 'phase', 'scale', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio',
-               'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers', 'use_shuffle', 'resume_from')
 AUGMENT_KEYS = ('gt_size', 'use_hflip', 'use_rot')
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -48,28 +47,19 @@ def center_crop_window(size: int, crop: int | None) -> slice:
     return slice(start, size if crop is None else start + crop)
 
 
-def check_int(where: str, opt: Mapping[str, Any], key: str, low: int = 1) -> int | None:
-    """Return the integer `key` of the section `where`, or None where it is absent.
+def section_of(cls: type[Kind], opt: Mapping[str, Any], where: str) -> Kind:
+    """Return the section of a data set as `cls`, without what BasicSR itself reads of it or has put into it.
 
     Raises:
-        UserError: It is no integer of at least `low`.
+        UserError: A key is unknown or, in training, missing, or a value has the wrong type or is out of range.
     """
-    value = opt.get(key)
-    if value is not None and (type(value) is not int or value < low):
-        raise UserError(f'{where}: {key} must be an integer of at least {low}, not {value!r}')
-    return value
-
-
-def check_range(where: str, opt: Mapping[str, Any], key: str) -> tuple[float, float] | None:
-    """Return the range ``[low, high]`` of positive numbers `key` of the section `where`, or None where it is absent.
-
-    Raises:
-        UserError: It is none.
-    """
-    value = opt.get(key)
-    if value is None:
-        return None
-    numbers = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(end) in (int, float) for end in value)
-    if not numbers or not 0 < value[0] <= value[1] < math.inf:
-        raise UserError(f'{where}: {key} must be a range [low, high] of numbers greater than 0, not {value!r}')
-    return float(value[0]), float(value[1])
+    its = (*BY_BASICSR, *Loader.model_fields)
+    section = parse(cls, {key: value for key, value in opt.items() if key not in its}, where)
+    needed = [key for key, field in cls.model_fields.items() if Needed('in training') in field.metadata]
+    for key in needed if opt['phase'] == 'train' else ():
+        if key not in opt:
+            raise UserError(f"{where}: key '{key}' is missing")
+    scale = opt.get('scale', 1)
+    if type(scale) is not int or scale < 1:
+        raise UserError(f'{where}: scale must be an integer of at least 1, not {scale!r}')
+    return section

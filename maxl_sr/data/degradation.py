@@ -1,11 +1,11 @@
 """Blur, sub-sampling, noise and compression of clean images, by BasicSR's own functions."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Le
 from basicsr.data.degradations import add_jpg_compression, random_mixed_kernels
 from basicsr.utils.matlab_functions import imresize
 
@@ -13,10 +13,14 @@ from maxl_sr.data.camera_noise import CameraNoise, add_camera_noise
 from maxl_sr.data.motion_kernel import motion_kernel
 from maxl_sr.data.noise import Noise, Range, add_noise
 from maxl_sr.resume import seeded
+from maxl_sr.settings.section import Section
+from maxl_sr.settings.types import FINITE, INTEGER, NUMBER, STRICT, AtLeast1, Pair, Positive, Share
+
+Level = Annotated[float, FINITE, Ge(2), Le(256), NUMBER]
+Quality = Annotated[float, FINITE, Ge(1), Le(100), NUMBER]
 
 
-@dataclass(frozen=True)
-class Degradation:
+class Degradation(Section):
     """``degradation`` of :class:`SyntheticDegradationDataset`: blur, sub-sampling, noise, its reduction, compression.
 
     They come in this order, quantisation before compression.
@@ -39,17 +43,17 @@ class Degradation:
             another grid of blocks, as a cropped photograph is.
     """
 
-    sigma: Range | None = field(default=None, metadata={'low': 0, 'strict': True})
-    isotropic_share: float = field(default=0.5, metadata={'low': 0, 'high': 1})
-    motion: Range | None = field(default=None, metadata={'low': 1})
-    kernel_size: int = field(default=21, metadata={'low': 3})
+    sigma: Pair[Positive] | None = None
+    isotropic_share: Share = 0.5
+    motion: Pair[AtLeast1] | None = None
+    kernel_size: Annotated[int, STRICT, Ge(3), INTEGER] = 21
     downsample: Literal['bicubic', 'direct'] = 'bicubic'
-    noise: dict[str, Any] | None = None
-    camera: dict[str, Any] | None = None
-    reduction: Range | None = field(default=None, metadata={'low': 0, 'high': 1})
-    levels: Range | None = field(default=None, metadata={'low': 2, 'high': 256})
-    jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
-    jpeg_times: Range = field(default=(1, 1), metadata={'low': 1})
+    noise: Noise | None = None
+    camera: CameraNoise | None = None
+    reduction: Pair[Share] | None = None
+    levels: Pair[Level] | None = None
+    jpeg: Pair[Quality] | None = None
+    jpeg_times: Pair[AtLeast1] = (1, 1)
 
 
 def random_kernel(degradation: Degradation, rng: np.random.Generator) -> np.ndarray | None:

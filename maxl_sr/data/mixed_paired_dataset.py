@@ -10,14 +10,16 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import AUGMENT_KEYS, LOADER_KEYS, center_crop_window, check_backend, check_int, read_image
+from maxl_sr.data.data_util import AUGMENT_KEYS, center_crop_window, read_image, section_of
 from maxl_sr.data.pair_augmentation import PairAugmentation, augment_pair
+from maxl_sr.data.sections import BY_BASICSR, MixedPairs, MixedSets, Pairs, PairSet
 from maxl_sr.data.synthetic_degradation_dataset import SyntheticDegradationDataset
 from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_choice, check_keys, parse
+from maxl_sr.settings.messages import keys
+from maxl_sr.settings.section import parse
+from maxl_sr.settings.values import check_choice, check_keys
 
-SET_KEYS = ('dataroot_gt', 'dataroot_lq', 'io_backend', 'filename_tmpl', 'meta_info_file')
 KINDS = {kind.__name__: kind for kind in (PairedImageDataset, SyntheticNoiseDataset, SyntheticDegradationDataset)}
 
 
@@ -29,24 +31,7 @@ class MixedPairedDataset(Dataset):
     the others, all its images with the same probability. Items are those of ``PairedImageDataset``, in the order of
     their names.
 
-    Options:
-        sets (list of sections, none): In training: the sets, each with the keys from ``dataroot_gt`` to ``augment``
-            below, or with ``type: SyntheticNoiseDataset`` or ``type: SyntheticDegradationDataset`` and the keys of
-            that. Without ``sets`` the keys of one set of pairs stand in the section itself.
-        dataroot_gt (text, required without ``sets``): Folder or LMDB of clean images.
-        dataroot_lq (text, required without ``sets``): Folder or LMDB of noisy (blurred, small) images, of the same
-            names.
-        io_backend (section, required without ``sets``): ``type: disk``, or ``type: lmdb``.
-        filename_tmpl (text, '{}'): Name, without suffix, of the noisy image that belongs to the clean one named ``{}``.
-        meta_info_file (text or null, null): Text file that lists the clean images to be used, one in a line.
-        augment (section or null, null): Training: changes of the pairs,
-            :class:`~maxl_sr.data.pair_augmentation.PairAugmentation`; for scale 1.
-        center_crop (integer or null, null): Validation and test: side of the central crop of the input, in pixels;
-            null: the whole image.
-        gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels; a
-            multiple of the scale.
-        use_hflip (true or false, required in training): Whether images are flipped left to right at random.
-        use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.
+    Its keys are listed in the reference of the option files, ``docs/options.md``.
 
     Raises:
         UserError: An option is unknown, missing or of the wrong type, or a set has no images.
@@ -54,24 +39,19 @@ class MixedPairedDataset(Dataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         where = f"datasets: {opt['phase']}"
-        common = [*LOADER_KEYS, *AUGMENT_KEYS, 'center_crop']
-        several = 'sets' in opt
-        train = opt['phase'] == 'train'
-        check_keys(where, opt, [*common, 'sets'] if several else [*common, *SET_KEYS, *(['augment'] if train else [])])
+        several, train = 'sets' in opt, opt['phase'] == 'train'
+        model: type[MixedSets | MixedPairs] = MixedSets if several else MixedPairs
+        check_keys(where, opt, [key for key in (*keys(model), *BY_BASICSR) if train or key != 'augment'])
         if several and not train:
             raise UserError(f'{where}: sets are for training; call the data sets {opt["phase"]}_1, {opt["phase"]}_2, …')
         if several and not (isinstance(opt['sets'], list) and opt['sets']):
             raise UserError(f"{where}: sets must be a list of sections, not {opt['sets']!r}")
-        for key in AUGMENT_KEYS if train else ():
-            if key not in opt:
-                raise UserError(f"{where}: key '{key}' is missing")
         self.opt = opt
-        self.center_crop = check_int(where, opt, 'center_crop')
-        self.size = check_int(where, opt, 'gt_size') or 0
+        options = section_of(model, opt, where)
+        self.center_crop, self.size = options.center_crop, options.gt_size or 0
         self.sets: list[Any] = []
         self.augmentations: list[PairAugmentation | None] = []
-        own = (*SET_KEYS, 'augment')
-        for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in own if k in opt}]):
+        for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in keys(Pairs) if k in opt}]):
             place = f'{where}: sets[{number}]' if several else where
             if not isinstance(section, dict):
                 raise UserError(f'{place} must be a section, not {section!r}')
@@ -87,13 +67,9 @@ class MixedPairedDataset(Dataset):
         if kind != 'PairedImageDataset':
             own = KINDS[kind]({**shared, **section})
         else:
-            check_keys(place, section, [*SET_KEYS, 'name', 'augment'])
-            for key in ('dataroot_gt', 'dataroot_lq', 'io_backend'):
-                if key not in section:
-                    raise UserError(f"{place}: key '{key}' is missing")
-            check_backend(place, section)
-            if section.get('augment') is not None:
-                augmentation = parse(PairAugmentation, section.pop('augment'), f'{place}: augment')
+            augmentation = parse(PairSet, section, place).augment
+            section.pop('augment', None)
+            if augmentation is not None:
                 if scale != 1:
                     raise UserError(f'{place}: augment is for images of one size, not for scale {scale}')
                 shared['gt_size'] = math.ceil(self.size / min(augmentation.resize[0], 1))

@@ -1,13 +1,14 @@
 """Synthetic noise for training without real pairs (arXiv 2207.02066, section 4.1), and kinds that photographs have."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
 import numpy as np
 
 from maxl_sr.data.motion_kernel import motion_kernel
+from maxl_sr.settings.section import Section
+from maxl_sr.settings.types import AtLeast1, NotNegative, Pair, Positive, Share
 
 Range = tuple[float, float]
 
@@ -15,12 +16,7 @@ KINDS = ('gaussian', 'speckle', 'salt_pepper', 'poisson', 'grain', 'rows', 'colu
 LEAST_SMOOTH = 0.2  # pixels; less changes nothing
 
 
-def _kind(low: float = 0, strict: bool = False) -> Range | None:
-    return field(default=None, metadata={'low': low, 'strict': strict})
-
-
-@dataclass(frozen=True)
-class Noise:
+class Noise(Section):
     """``noise`` of :class:`SyntheticNoiseDataset`: ranges from which every image draws; null leaves a kind out.
 
     Attributes:
@@ -46,21 +42,21 @@ class Noise:
         kinds: How many of the kinds an image gets, drawn among those that are given; null: all.
     """
 
-    gaussian: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
-    speckle: Range | None = field(default=(5.0, 50.0), metadata={'low': 0})
-    salt_pepper: Range | None = field(default=(0.0, 0.01), metadata={'low': 0, 'high': 1})
-    salt_share: Range = field(default=(0.3, 0.8), metadata={'low': 0, 'high': 1})
-    line: Range | None = _kind(1)
-    smooth: Range | None = _kind()
-    poisson: Range | None = _kind(strict=True)
+    gaussian: Pair[NotNegative] | None = (5.0, 50.0)
+    speckle: Pair[NotNegative] | None = (5.0, 50.0)
+    salt_pepper: Pair[Share] | None = (0.0, 0.01)
+    salt_share: Pair[Share] = (0.3, 0.8)
+    line: Pair[AtLeast1] | None = None
+    smooth: Pair[NotNegative] | None = None
+    poisson: Pair[Positive] | None = None
     channels: Literal['independent', 'grey', 'any', 'mixed'] = 'independent'
-    enlarge: Range | None = _kind(1)
-    grain: Range | None = _kind()
-    rows: Range | None = _kind()
-    columns: Range | None = _kind()
-    banding: Range | None = _kind()
-    periodic: Range | None = _kind()
-    kinds: Range | None = _kind(1)
+    enlarge: Pair[AtLeast1] | None = None
+    grain: Pair[NotNegative] | None = None
+    rows: Pair[NotNegative] | None = None
+    columns: Pair[NotNegative] | None = None
+    banding: Pair[NotNegative] | None = None
+    periodic: Pair[NotNegative] | None = None
+    kinds: Pair[AtLeast1] | None = None
 
 
 def _smoothed(normal: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -1,17 +1,14 @@
 """Other noise from real pairs: stronger and weaker, coarser and finer, of other colours."""
 
-from dataclasses import dataclass, field
-
 import cv2
 import numpy as np
 
-from maxl_sr.data.degradation import compress
+from maxl_sr.data.degradation import Quality, compress
+from maxl_sr.settings.section import Section
+from maxl_sr.settings.types import Flag, NotNegative, Pair, Positive, Share
 
-Range = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class PairAugmentation:
+class PairAugmentation(Section):
     """``augment`` of :class:`~maxl_sr.data.mixed_paired_dataset.MixedPairedDataset`: changes of the pairs in training.
 
     Every visit of a pair draws them anew. A real pair shows the noise of one camera at one sensitivity; these make
@@ -27,12 +24,12 @@ class PairAugmentation:
         jpeg_share: Share of the pairs that are compressed.
     """
 
-    noise_scale: Range = field(default=(1.0, 1.0), metadata={'low': 0})
-    resize: Range = field(default=(1.0, 1.0), metadata={'low': 0, 'strict': True})
-    shuffle_channels: bool = False
-    grey: float = field(default=0.0, metadata={'low': 0, 'high': 1})
-    jpeg: Range | None = field(default=None, metadata={'low': 1, 'high': 100})
-    jpeg_share: float = field(default=0.5, metadata={'low': 0, 'high': 1})
+    noise_scale: Pair[NotNegative] = (1.0, 1.0)
+    resize: Pair[Positive] = (1.0, 1.0)
+    shuffle_channels: Flag = False
+    grey: Share = 0.0
+    jpeg: Pair[Quality] | None = None
+    jpeg_share: Share = 0.5
 
 
 def augment_pair(noisy: np.ndarray, clean: np.ndarray, size: int, augmentation: PairAugmentation,

@@ -7,8 +7,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from maxl_sr.data.clean_images import CleanImageDataset
 from maxl_sr.data.noise import Noise, add_noise
+from maxl_sr.data.sections import SyntheticNoise
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import parse
 
 
 @DATASET_REGISTRY.register()
@@ -17,26 +17,14 @@ class SyntheticNoiseDataset(CleanImageDataset):
 
     See :class:`CleanImageDataset`.
 
-    Options:
-        dataroot_gt (text, required): Folder or LMDB of clean images.
-        io_backend (section, required): ``type: disk``, or ``type: lmdb``.
-        noise (section, {}): Kinds of noise and their strengths, :class:`~maxl_sr.data.noise.Noise`.
-        seed (integer, 0): Seed of the noise of validation and test, which is fixed; at least 0.
-        center_crop (integer or null, null): Validation and test: side of the central crop of the clean image, in
-            pixels; null: the whole image.
-        grey (number, 0): Share of the images that are turned to grey, noise and all, from 0 to 1.
-        light (pair of numbers or null, null): Range of the factor by which the clean image is made darker or lighter
-            before it is degraded.
-        gt_size (integer, required in training): Side of the random square crop of the clean image, in pixels.
-        use_hflip (true or false, required in training): Whether images are flipped left to right at random.
-        use_rot (true or false, required in training): Whether images are flipped up and down and transposed at random.
+    Its keys are listed in the reference of the option files, ``docs/options.md``.
     """
 
-    degradation_keys = ('noise', )
+    section = SyntheticNoise
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
-        self.noise = parse(Noise, opt.get('noise') or {}, f'{self.where}: noise')
+        self.noise = self.options.noise or Noise()
         if self.scale != 1:
             raise UserError(f'{self.where}: scale must be 1, not {self.scale!r}: noise does not change the size')
 

@@ -11,6 +11,7 @@ from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
+from maxl_sr.settings.types import Count, ShareAbove0
 
 
 @functools.cache  # for good: a CUDA graph reads it at its address
@@ -92,8 +93,8 @@ class BlindSpotLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: float = 0.05, radius: int = 2,
-                 seed: int = 0) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: ShareAbove0 = 0.05,
+                 radius: Count = 2, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         if not 0 < ratio <= 1:

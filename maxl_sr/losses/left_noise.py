@@ -41,8 +41,9 @@ def _smooth_basis(size: int, dtype: torch.dtype, device: torch.device) -> Tensor
     line = torch.linspace(-1, 1, size, dtype=torch.float64) if size > 1 else torch.zeros(1, dtype=torch.float64)
     y, x = torch.meshgrid(line, line, indexing='ij')
     functions = torch.stack([torch.ones_like(x), x, y, x * x, y * y, x * y], -1).flatten(0, 1)
-    left, values, _ = torch.linalg.svd(functions, full_matrices=False)
-    return left[:, values > 1e-9].to(dtype).to(device)
+    basis, values, _ = torch.linalg.svd(functions, full_matrices=False)
+    kept: Tensor = basis[:, values > 1e-9]
+    return kept.to(dtype).to(device)
 
 
 def detail(image: Tensor, size: int) -> Tensor:

@@ -12,6 +12,7 @@ from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
+from maxl_sr.settings.types import NotNegative
 
 # Pairs of neighbours in a cell of 2×2 pixels, counted row by row
 PAIRS = torch.tensor([(0, 1), (0, 2), (1, 0), (1, 3), (2, 0), (2, 3), (3, 1), (3, 2)])
@@ -76,7 +77,7 @@ class Neighbor2NeighborLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', consistency: float = 1.0,
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', consistency: NotNegative = 1.0,
                  seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)

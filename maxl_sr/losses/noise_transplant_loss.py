@@ -10,6 +10,7 @@ from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
+from maxl_sr.settings.types import AtLeast2, Count, Index, PositiveOrInf, ShareAbove0
 
 
 @LOSS_REGISTRY.register()
@@ -60,9 +61,9 @@ class NoiseTransplantLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', window: int = 0, ratio: int = 2,
-                 block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
-                 seed: int = 0) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', window: Index = 0, ratio: AtLeast2 = 2,
+                 block_size: Count = 16, share: ShareAbove0 = 0.1, candidates: Count = 8,
+                 flatness: PositiveOrInf = 0.15, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_window(window)

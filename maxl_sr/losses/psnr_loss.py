@@ -4,6 +4,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
+from maxl_sr.settings.types import Positive
+
 
 def psnr_loss(pred: Tensor, target: Tensor, floor: float = 1e-5) -> Tensor:
     """``mean over the images of 10 log₁₀(MSE + floor)``: the negative PSNR in dB, for images in [0, 1].
@@ -35,7 +37,7 @@ class PSNRLoss(nn.Module):
         tensor(-20.)
     """
 
-    def __init__(self, loss_weight: float = 1.0, floor: float = 1e-5) -> None:
+    def __init__(self, loss_weight: float = 1.0, floor: Positive = 1e-5) -> None:
         super().__init__()
         if not floor > 0:
             raise ValueError(f'floor must be above 0, not {floor!r}')

@@ -12,6 +12,7 @@ from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads
+from maxl_sr.settings.types import AtLeast2, AtLeast3, NotNegative, Positive
 
 Downsample = Literal['bicubic', 'direct']
 DOWNSAMPLES: tuple[str, ...] = get_args(Downsample)
@@ -70,9 +71,9 @@ class RedegradationLoss(nn.Module):
         torch.Size([1, 3, 32, 32])
     """
 
-    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: int = 2,
-                 estimate: Estimate = 'copy', kernel_size: int = 13, downsample: Downsample = 'bicubic',
-                 ridge: float = 3e-3, tolerance: float = 0.04) -> None:
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', ratio: AtLeast2 = 2,
+                 estimate: Estimate = 'copy', kernel_size: AtLeast3 = 13, downsample: Downsample = 'bicubic',
+                 ridge: Positive = 3e-3, tolerance: NotNegative = 0.04) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_choice('estimate', estimate, ESTIMATES)

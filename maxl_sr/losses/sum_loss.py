@@ -1,7 +1,6 @@
 """Sums of losses, and of inner objectives, where an option file has room for one."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, same_size
 from maxl_sr.meta.types import Prepared
-from maxl_sr.utils.options import check_loss, check_objective
+from maxl_sr.settings.components import LossSection, ObjectiveSection
+from maxl_sr.settings.losses import check_loss, check_objective
 
 
 @LOSS_REGISTRY.register()
@@ -31,7 +31,7 @@ class SumLoss(nn.Module):
         tensor(3.)
     """
 
-    def __init__(self, losses: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, losses: Sequence[LossSection]) -> None:
         super().__init__()
         if not isinstance(losses, Sequence) or isinstance(losses, str) or not losses:
             raise ValueError(f'losses must be a list of sections, not {losses!r}')
@@ -65,7 +65,7 @@ class SumObjective(nn.Module):
         torch.Size([1, 3, 32, 32])
     """
 
-    def __init__(self, objectives: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, objectives: Sequence[ObjectiveSection]) -> None:
         super().__init__()
         if not isinstance(objectives, Sequence) or isinstance(objectives, str) or not objectives:
             raise ValueError(f'objectives must be a list of sections, not {objectives!r}')

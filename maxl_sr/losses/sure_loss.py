@@ -10,6 +10,7 @@ from maxl_sr.losses.flat_noise import WINDOW, FlatNoise
 from maxl_sr.losses.loss_util import check_window, local_mean, windows
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
+from maxl_sr.settings.types import AtLeast2, Count, Index, Positive, PositiveOrInf, ShareAbove0
 
 
 class Probed(NamedTuple):
@@ -78,9 +79,9 @@ class SURELoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, epsilon: float = 0.3, window: int = 0, ratio: int = 2,
-                 block_size: int = 16, share: float = 0.1, candidates: int = 8, flatness: float = 0.15,
-                 seed: int = 1) -> None:
+    def __init__(self, loss_weight: float = 1.0, epsilon: Positive = 0.3, window: Index = 0, ratio: AtLeast2 = 2,
+                 block_size: Count = 16, share: ShareAbove0 = 0.1, candidates: Count = 8,
+                 flatness: PositiveOrInf = 0.15, seed: int = 1) -> None:
         super().__init__()
         if not epsilon > 0:
             raise ValueError(f'epsilon must be greater than 0, not {epsilon!r}')

@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from os import path as osp
 from pathlib import Path
 from typing import Any
@@ -23,26 +22,27 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.adaptation import Adapter, check_rates, saved_rates
-from maxl_sr.adaptation.adapter import guard_options
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, is_multi_task
 from maxl_sr.models.outer_step import Losses, OuterStep
+from maxl_sr.settings.adaptation import Adapt, Compute
+from maxl_sr.settings.components import check_objective_section
+from maxl_sr.settings.losses import check_objective
+from maxl_sr.settings.messages import keys
+from maxl_sr.settings.section import Section, parse
+from maxl_sr.settings.training import AdaptivePath, AdaptiveValidation
+from maxl_sr.settings.values import check_keys
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.utils.checkpoint import RATES_KEY
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.files import replacing
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
-from maxl_sr.utils.options import Adapt, Compute, check_keys, check_objective, parse
 
 BEFORE = '_before'
 GRADIENT = 'gradient'  # among the losses of an iteration: the norm, for the check
-TRAIN_KEYS = ('optim_g', 'optim_m', 'scheduler', 'total_iter', 'warmup_iter', 'ema_decay', 'inner', 'pixel_opt',
-              'aux_opt', 'autocast', 'cuda_graph')
-# The last row is what BasicSR puts there itself
-PATH_KEYS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'pretrain_network_m', 'param_key_m',
-             'strict_load_m', 'resume_state', 'ignore_resume_networks',
-             'experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
+# What BasicSR puts into ``path`` itself
+PATHS_ADDED = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
 
 
 def gradients_of(*nets: nn.Module | None) -> list[Tensor]:
@@ -71,20 +71,10 @@ class AdaptiveModel(SRModel):
     every metric is then reported after adaptation under its own name and before it as ``<name>_before``, both of the
     clamped 8-bit images. The trained weights are never changed. Without ``val: adapt`` testing is that of ``SRModel``.
 
-    Options:
-        network_m (section or null, null): The mask network; null: the auxiliary loss is the plain one.
-        path: pretrain_network_m (text or null, null): Checkpoint of the mask network, or ``weights/NAME.pth`` of the
-            package, as ``pretrain_network_g``.
-        path: param_key_m (text, params): Which weights of that file.
-        path: strict_load_m (true or false, true): Whether that file must hold all weights of the network, and no
-            others.
-        train: pixel_opt (section, required): L_pri, a loss of the restored and the clean image.
-        train: aux_opt (section or null, null): L_aux, the inner objective; null: nothing adapts in training.
-        train: optim_m (section, required with ``network_m``): Optimiser of the mask network, as ``optim_g``.
-        val: adapt (section or null, null): Adaptation, :class:`Adapt`; null: the network is tested as it is.
+    The keys are those of :mod:`maxl_sr.settings.training`.
     """
 
-    train_keys: tuple[str, ...] = ()  # of the section train, beside those that the models share
+    train_section: type[Section]  # the model of the section train
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.net_m: nn.Module | None = None
@@ -103,9 +93,7 @@ class AdaptiveModel(SRModel):
             self.inner_rates = saved_rates(opt['path'].get('pretrain_network_g'))
         section = (opt.get('val') or {}).get('adapt')
         if section is not None:
-            self.adapt_opt = parse(Adapt, section, 'val: adapt')
-            if self.adapt_opt.aux_opt is None:
-                self.adapt_opt = replace(self.adapt_opt, aux_opt=(opt.get('train') or {}).get('aux_opt'))
+            self.adapt_opt = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
             self.adapter = Adapter(self.adapt_opt, opt.get('scale', 1), self.inner_rates).to(self.device)
             learned = self.inner_rates is not None and self.adapt_opt.lr is None
             if self.inner_rates is not None and learned:
@@ -122,8 +110,8 @@ class AdaptiveModel(SRModel):
         """
         if opt['is_train'] and opt['num_gpu'] > 1 and not opt['dist']:
             raise UserError(f"num_gpu: {opt['num_gpu']} GPUs need one process each: torchrun … --launcher pytorch")
-        check_keys('val', opt.get('val') or {}, ('val_freq', 'save_img', 'suffix', 'pbar', 'adapt', 'metrics'))
-        check_keys('path', opt['path'], PATH_KEYS)
+        check_keys('val', opt.get('val') or {}, keys(AdaptiveValidation))
+        check_keys('path', opt['path'], [*keys(AdaptivePath), *PATHS_ADDED])
         kind = opt['network_g']['type']
         if not is_multi_task(ARCH_REGISTRY.get(kind)):
             raise UserError(f"network_g: type: {kind} has no auxiliary head, which a {opt['model_type']} needs; use "
@@ -134,7 +122,7 @@ class AdaptiveModel(SRModel):
             if adapt_opt.aux_opt is not None:
                 check_objective('val: adapt: aux_opt', adapt_opt.aux_opt, opt.get('scale', 1))
             if adapt_opt.guard is not None:
-                guard_options(adapt_opt.guard, opt.get('scale', 1))
+                check_objective('val: adapt: guard: aux_opt', adapt_opt.guard.aux_opt, opt.get('scale', 1))
             learned = cls._params_of_learned_rates(opt)
             if learned is not None and adapt_opt.lr is None:
                 if adapt_opt.optimizer != 'sgd':
@@ -146,7 +134,7 @@ class AdaptiveModel(SRModel):
         if not opt['is_train']:
             return
         train_opt = opt['train']
-        check_keys('train', train_opt, (*TRAIN_KEYS, *cls.train_keys))
+        check_keys('train', train_opt, keys(cls.train_section))
         Compute.of(train_opt)
         if train_opt.get('pixel_opt') is None:
             raise UserError("train: key 'pixel_opt' is missing")
@@ -181,7 +169,8 @@ class AdaptiveModel(SRModel):
         if self.net_m is not None:
             self.net_m.train()
         aux_opt = self.opt['train'].get('aux_opt')
-        self.objective = build_loss(aux_opt).to(self.device) if aux_opt else None
+        section = check_objective_section('train: aux_opt', aux_opt) if aux_opt else None
+        self.objective = build_loss(section).to(self.device) if section else None
         compute = Compute.of(self.opt['train'])
         self._autocast = compute.autocast == 'bf16'
         # With several processes, iterations are not captured: the reduction of the gradients lies within them

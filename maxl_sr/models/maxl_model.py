@@ -12,7 +12,11 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.outer_step import Losses
-from maxl_sr.utils.options import VirtualStep, check_count, check_loss, parse
+from maxl_sr.settings.adaptation import VirtualStep
+from maxl_sr.settings.losses import check_loss
+from maxl_sr.settings.section import parse
+from maxl_sr.settings.training import MAXLTrain
+from maxl_sr.settings.values import check_count
 
 
 @MODEL_REGISTRY.register()
@@ -24,14 +28,10 @@ class MAXLModel(AdaptiveModel):
     (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain auxiliary loss;
     without ``aux_opt`` with L_pri alone.
 
-    Options:
-        train: alternate_every (integer, required with ``network_m``): So many iterations train the network, then as
-            many the mask network, and so on; at least 1.
-        train: mask_opt (section or null, null): L_G, a loss of the mask and the input; null: none.
-        train: inner (section, {}): The virtual step, :class:`VirtualStep`.
+    The keys are those of :class:`~maxl_sr.settings.training.MAXLTrain`.
     """
 
-    train_keys = ('alternate_every', 'mask_opt')
+    train_section = MAXLTrain
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:

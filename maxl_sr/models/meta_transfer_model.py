@@ -12,8 +12,10 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.outer_step import Losses
+from maxl_sr.settings.adaptation import Compute, InnerLoop
+from maxl_sr.settings.section import parse
+from maxl_sr.settings.training import MetaTransferTrain
 from maxl_sr.utils.machine import free_memory
-from maxl_sr.utils.options import Compute, InnerLoop, parse
 
 
 @MODEL_REGISTRY.register()
@@ -26,12 +28,10 @@ class MetaTransferModel(AdaptiveModel):
     ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well (``optim_r``); they are saved with
     ``net_g`` and used at test.
 
-    Options:
-        train: inner (section, {}): The inner steps, :class:`InnerLoop`.
-        train: optim_r (section, required with ``learn_lr``): Optimiser of the learned inner rates, as ``optim_g``.
+    The keys are those of :class:`~maxl_sr.settings.training.MetaTransferTrain`.
     """
 
-    train_keys = ('optim_r', )
+    train_section = MetaTransferTrain
 
     @classmethod
     def check_options(cls, opt: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ from maxl_sr.preflight.resume_state import find_state
 from maxl_sr.preflight.sections import check_logger, check_paths, check_sections, check_top_level, require
 from maxl_sr.preflight.training import check_training
 from maxl_sr.preflight.validation import check_metrics_on, check_validation
+from maxl_sr.settings.values import check_choice, names
 from maxl_sr.utils.checkpoint import load_checkpoint
-from maxl_sr.utils.options import check_choice, names
 
 __all__ = ['check_network', 'load_checkpoint', 'preflight', 'read_option_file']
 

@@ -12,14 +12,15 @@ from basicsr.utils import scandir
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from maxl_sr.data.data_util import LOADER_KEYS, check_backend
+from maxl_sr.data.data_util import check_backend
+from maxl_sr.data.sections import BY_BASICSR, Loader
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.lmdb_images import Size, check_files, listed_sizes, lmdb_sizes
 from maxl_sr.preflight.option_file import check_name
 from maxl_sr.preflight.sections import check_bool, require, telling
 from maxl_sr.resume import seeded
+from maxl_sr.settings.values import check_choice, check_count, check_keys, names
 from maxl_sr.utils.lmdb_probe import image_size
-from maxl_sr.utils.options import check_choice, check_count, check_keys, names
 
 BOOLEANS = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'cache_data', 'random_reverse',
             'flip_sequence', 'use_duf_downsampling', 'test_mode')
@@ -92,7 +93,8 @@ def _check_keys_of_basicsr(where: str, section: Mapping[str, Any]) -> None:
         classes = [cls for cls in inspect.getmro(kind) if cls.__module__.startswith('basicsr.')]
         source = ''.join(map(inspect.getsource, classes))
         found = re.findall(r"opt(?:\.get\(|\[)'(\w+)'|'(\w+)' (?:not )?in (?:self\.)?opt", source)
-        check_keys(where, section, [*LOADER_KEYS, 'io_backend', *(key for pair in found for key in pair if key)])
+        check_keys(where, section, [*Loader.model_fields, *BY_BASICSR, 'type', 'io_backend',
+                                    *(key for pair in found for key in pair if key)])
 
 
 def _check_loader(where: str, section: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from maxl_sr.errors import UserError
 from maxl_sr.meta.network import is_multi_task
 from maxl_sr.preflight.sections import telling
+from maxl_sr.settings.components import check_component
+from maxl_sr.settings.values import check_no_text_numbers
 from maxl_sr.utils.checkpoint import read_weights
 from maxl_sr.utils.machine import free_memory
-from maxl_sr.utils.options import check_component, check_no_text_numbers
 
 LARGEST = 2**14  # of channels, blocks and so on
 

@@ -10,6 +10,8 @@ from maxl_sr.utils.yaml_file import LARGEST, read_yaml
 NAME_BYTES = 200  # file systems take 255; BasicSR puts _archived_ and the time behind
 # Keys whose values BasicSR takes as text, whatever they look like
 TEXT_KEYS = ('name', 'type', 'suffix', 'filename_tmpl', 'project', 'resume_id')
+# Of this package's own sections, which read the text 'false' as false
+OWN_FLAGS = ('cuda_graph', 'per_step', 'shuffle_channels')
 
 
 def read_option_file(path: str, forced: Sequence[str] = ()) -> dict[str, Any]:
@@ -118,5 +120,5 @@ def _check_values(where: str, value: Any, key: str = '') -> None:
             _check_values(where, item)
     elif isinstance(value, int) and not -2**63 <= value < 2**63:
         raise UserError(f'{where}: an integer of {len(str(abs(value)))} digits is too large')
-    elif isinstance(value, str) and key not in TEXT_KEYS and value.strip().lower() in ('true', 'false'):
+    elif isinstance(value, str) and key not in (*TEXT_KEYS, *OWN_FLAGS) and value.strip().lower() in ('true', 'false'):
         raise UserError(f'{where} is the text {value!r}; write {value.strip().lower()} without quotes')

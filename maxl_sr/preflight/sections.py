@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from maxl_sr.errors import UserError
-from maxl_sr.utils.options import check_count, check_keys
+from maxl_sr.settings.values import check_count, check_keys
 
 TOP_LEVEL = ('name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_m',
              'path', 'train', 'val', 'logger', 'dist_params', 'find_unused_parameters')

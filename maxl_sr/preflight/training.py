@@ -10,12 +10,11 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.sections import require, telling
-from maxl_sr.utils.options import (
+from maxl_sr.settings.losses import check_like_defaults, check_loss
+from maxl_sr.settings.values import (
     check_choice,
     check_count,
     check_keys,
-    check_like_defaults,
-    check_loss,
     check_no_text_numbers,
     check_number,
     check_optimizer,

@@ -14,7 +14,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.option_file import check_name
 from maxl_sr.preflight.sections import check_bool, require
-from maxl_sr.utils.options import check_choice, check_count, check_keys, check_no_text_numbers, names
+from maxl_sr.settings.values import check_choice, check_count, check_keys, check_no_text_numbers, names
 
 
 def check_validation(opt: dict[str, Any]) -> None:
