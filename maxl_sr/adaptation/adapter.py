@@ -110,9 +110,11 @@ class Adapter:
         opt = self.options
         number = opt.steps if steps is None else int(steps)
         bound = BoundNet(net, y, tiling=tiling)
-        task = Task(net, self.objective, y, mask, opt.params, bound, tiling)
         watching = None
         if guard and self.guard is not None:
             judged = Task(net, self.judge, y, None, opt.params, bound, tiling)
             watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
+            if watching.idle:
+                return Adaptation(judged, bound, iter(()), 0, watching)
+        task = Task(net, self.objective, y, mask, opt.params, bound, tiling)
         return Adaptation(task, bound, adapt(task, number, self.rates_of(number, lr), opt.optimizer), number, watching)

@@ -11,6 +11,7 @@ from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
 TINY = 1e-12
+PENALTY = 10  # for change that is not even: more than any share of noise
 
 
 class Watched(NamedTuple):
@@ -37,7 +38,7 @@ class Watched(NamedTuple):
 class LeftNoiseLoss(nn.Module):
     """Objective of the guard for noise that the network does not know: what is left of it, if noise was taken away.
 
-    ``loss_weight · (Σ |detail(x̂)|² / Σ |detail(y)|² + max(u − evenness, 0))``, the sums over the flat blocks
+    ``loss_weight · (Σ |detail(x̂)|² / Σ |detail(y)|² + 10 max(u − evenness, 0))``, the sums over the flat blocks
     (:func:`~maxl_sr.losses.left_noise.flat_blocks`), where detail is what is not smooth. u is the mean square of
     x̂₀ − x̂ outside of the flat blocks over that within, x̂₀ the image restored with the trained weights. Noise is
     everywhere, so adapted weights that take noise away change flat and textured parts alike, u ≈ 1. Those that take
@@ -72,7 +73,7 @@ class LeftNoiseLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, evenness: float = 1.2, least_left: float = 0.05, block_size: int = 16,
+    def __init__(self, loss_weight: float = 1.0, evenness: float = 1.2, least_left: float = 0.1, block_size: int = 16,
                  least: int = 16) -> None:
         super().__init__()
         check_blocks(block_size, least, least_left)
@@ -100,4 +101,4 @@ class LeftNoiseLoss(nn.Module):
         within = (changed * flat).sum(1) / flat.sum(1)
         outside = (changed * other).sum(1) / other.sum(1).clamp_min(1)
         uneven = (outside / (within + TINY) - self.evenness).clamp_min(0)
-        return self.loss_weight * (active * (share + uneven)).mean()
+        return self.loss_weight * (active * (share + PENALTY * uneven)).mean()

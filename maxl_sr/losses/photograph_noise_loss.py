@@ -67,7 +67,7 @@ class PhotographNoiseLoss(nn.Module):
     same_size = True  # x̂ and y are compared
     photographs: Tensor
 
-    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', least_left: float = 0.05,
+    def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', least_left: float = 0.1,
                  block_size: int = 16, least: int = 16, candidates: int = 8, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)

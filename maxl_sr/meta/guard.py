@@ -55,6 +55,11 @@ class Guard:
         self._margin = margin * self._start.abs()
         self.weights, self.step, self.decrease = task.weights, 0, 0.0
 
+    @property
+    def idle(self) -> bool:
+        """Whether its objective leaves all images alone: it is 0 at the trained weights, and no step can lower it."""
+        return bool(self._start == 0)
+
     @no_grad()
     def _value(self, weights: Weights) -> Tensor:
         return self._task.objective(weights)
