@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.losses.flat_noise import blocks_of
 from maxl_sr.losses.photograph_noise_loss import PhotographNoiseLoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
 from maxl_sr.utils.packaged import PACKAGE

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, Tiling, adapt
+from maxl_sr.errors import UserError
+from maxl_sr.losses.auto_loss import AutoObjective
+from maxl_sr.meta import BoundNet, Guard, InnerRates, Objective, Task, Tiling, adapt
 from maxl_sr.meta.types import Rates, Weights
 from maxl_sr.settings.adaptation import Adapt, GuardOptions
 from maxl_sr.settings.losses import check_objective
@@ -21,8 +23,7 @@ class Adaptation:
     Args:
         task: The inner problem.
         bound: The network at its trained weights, bound to the image.
-        steps: What :func:`~maxl_sr.meta.adapt.adapt` yields.
-        number: How many steps there are at most.
+        steps: What :func:`~maxl_sr.meta.adapt.adapt` yields, the guard watching; of several objectives in turn.
         guard: Decides which weights are kept; None: those of the last step.
 
     Attributes:
@@ -33,11 +34,10 @@ class Adaptation:
         step: The number of the step that they are of; 0: the trained weights.
     """
 
-    def __init__(self, task: Task, bound: BoundNet, steps: Iterator[tuple[Weights, Tensor]], number: int,
+    def __init__(self, task: Task, bound: BoundNet, steps: Iterator[tuple[Weights, Tensor]],
                  guard: Guard | None) -> None:
         self.task, self.bound, self.guarded = task, bound, guard is not None
-        self._steps = steps if guard is None else guard.watch(steps, number)
-        self._guard = guard
+        self._steps, self._guard = steps, guard
         self.weights: Weights | None = None
         self.step = 0
 
@@ -73,6 +73,8 @@ class Adapter:
         self.judge: Any = None
         if self.guard is not None:
             self.judge = check_objective('val: adapt: guard: aux_opt', self.guard.aux_opt, scale)
+        elif isinstance(self.objective, AutoObjective):
+            raise UserError('val: adapt: aux_opt: auto chooses by the guard; val: adapt: guard is missing')
 
     def to(self, device: Any) -> 'Adapter':
         """Move what has tensors to a device, and return this."""
@@ -80,6 +82,11 @@ class Adapter:
             if isinstance(part, nn.Module):
                 part.to(device)
         return self
+
+    @property
+    def candidates(self) -> list[Any]:
+        """The objectives that take steps, in turn; without the guard the first alone."""
+        return list(self.objective.candidates) if isinstance(self.objective, AutoObjective) else [self.objective]
 
     def private(self) -> 'Adapter':
         """Return a copy that another thread does not use."""
@@ -109,12 +116,20 @@ class Adapter:
         """
         opt = self.options
         number = opt.steps if steps is None else int(steps)
+        rates = self.rates_of(number, lr)
         bound = BoundNet(net, y, tiling=tiling)
-        watching = None
-        if guard and self.guard is not None:
-            judged = Task(net, self.judge, y, None, opt.params, bound, tiling)
-            watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
-            if watching.idle:
-                return Adaptation(judged, bound, iter(()), 0, watching)
-        task = Task(net, self.objective, y, mask, opt.params, bound, tiling)
-        return Adaptation(task, bound, adapt(task, number, self.rates_of(number, lr), opt.optimizer), number, watching)
+
+        def task_of(objective: Objective, mask: Tensor | None) -> Task:
+            return Task(net, objective, y, mask, opt.params, bound, tiling)
+
+        if not guard or self.guard is None:
+            task = task_of(self.candidates[0], mask)
+            return Adaptation(task, bound, adapt(task, number, rates, opt.optimizer), None)
+        judged = task_of(self.judge, None)
+        watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
+
+        def watched() -> Iterator[tuple[Weights, Tensor]]:
+            for objective in self.candidates if not watching.idle else ():
+                yield from watching.watch(adapt(task_of(objective, mask), number, rates, opt.optimizer), number)
+
+        return Adaptation(judged, bound, watched(), watching)

@@ -9,7 +9,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.objective import Objective, same_size
 from maxl_sr.settings.components import check_component, check_objective_section
 from maxl_sr.settings.values import check_finite, check_no_text_numbers
 
@@ -77,6 +77,6 @@ def check_objective(where: str, given: Any, scale: Any = 1) -> Any:
     objective = _built(where, kind, section)
     if not isinstance(objective, Objective):
         raise UserError(f'{where}: {kind} is no inner objective: it lacks prepare and loss')
-    if scale != 1 and getattr(objective, 'same_size', False):
+    if scale != 1 and same_size(objective):
         raise UserError(f'{where}: {kind} compares images of one size, it cannot be used with scale: {scale}')
     return objective
