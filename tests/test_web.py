@@ -130,7 +130,8 @@ def test_a_photograph_is_restored_as_by_the_command_line(visit, photos, tmp_path
     target = visitor.download(tmp_path)
     assert target.name == name
     assert target.read_bytes() == by_command_line(photos[name], tmp_path, '--steps', '3').read_bytes()
-    visitor.page.wait_for_selector('#losses svg')
+    if 'not adapted' not in figures:
+        visitor.page.wait_for_selector('#losses svg')
     assert all(url.startswith((visitor.page.url, 'data:', 'blob:')) for url in visitor.requests)
     size = visitor.page.eval_on_selector('#slider img', 'image => [image.naturalWidth, image.naturalHeight]')
     assert size == ([128, 192] if name == 'turned.jpg' else [192, 128])  # upright
