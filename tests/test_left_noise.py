@@ -104,7 +104,7 @@ def test_the_loss_written_out(evenness):
     torch.manual_seed(0)
     net = MultiTaskNet(num_feat=4, feat_step=2, num_block=1).double()
     y = torch.rand(2, 3, 32, 48, dtype=torch.float64)
-    objective = LeftNoiseLoss(2.0, evenness, least_left=0.0, block_size=8, least=3)
+    objective = LeftNoiseLoss(2.0, evenness, 0.0, float('inf'), block_size=8, least=3)
     task = Task(net, objective, y, None)
     weights = {name: weight + 0.05 * torch.randn_like(weight) for name, weight in task.weights.items()}
     before, after = net(y), task.restored(weights)
@@ -147,6 +147,18 @@ def test_noise_that_the_network_knows_is_left_alone():
     assert not guarded(0.7).idle
 
 
+def test_what_differs_in_strength_is_no_noise():
+    """Texture that the network half removes: its blocks are not alike."""
+    y, texture = torch.full((1, 3, 128, 128), 0.5).double(), torch.randn(1, 3, 128, 128).double()
+    strength = torch.linspace(0.01, 0.06, 8).repeat_interleave(16).view(1, 1, 1, 128)
+    found = flat_blocks(y + strength * texture, y + 0.7 * strength * texture, 16, 16)
+    energy = found.energy[found.flat]
+    assert found.spread.item() == pytest.approx((energy.std(unbiased=False) / energy.mean()).item(), rel=1e-4)
+    assert found.unknown(0.1, 0.3).item() == 0 and found.unknown(0.1, 2).item() == 1
+    even = flat_blocks(y + 0.03 * texture, y + 0.7 * 0.03 * texture, 16, 16)
+    assert even.unknown(0.1, 0.3).item() == 1 and even.unknown(0.6, 0.3).item() == 0
+
+
 def test_an_idle_guard_ends_the_adaptation_before_it_begins(monkeypatch):
     smooth, texture, noise = scene()
     y = smooth + texture + noise
@@ -160,7 +172,7 @@ def test_an_idle_guard_ends_the_adaptation_before_it_begins(monkeypatch):
 
 
 @pytest.mark.parametrize('arguments, told', [({'evenness': -1}, 'evenness'), ({'least_left': 2}, 'least_left'),
-                                             ({'block_size': 1}, 'block_size'), ({'least': 0}, 'least')])
+                                             ({'block_size': 1}, 'block_size'), ({'most_spread': -1}, 'most_spread'), ({'least': 0}, 'least')])
 def test_bad_arguments(arguments, told):
     with pytest.raises(ValueError, match=f'{told} must be'):
         LeftNoiseLoss(**arguments)

@@ -43,7 +43,7 @@ def test_it_is_an_objective():
 @pytest.mark.parametrize('criterion, distance', [('l1', torch.abs), ('l2', torch.square)])
 def test_the_loss_written_out(net, criterion, distance):
     y = image()
-    task = Task(net, PhotographNoiseLoss(3.0, criterion, least_left=0), y, None)
+    task = Task(net, PhotographNoiseLoss(3.0, criterion, least_left=0, most_spread=9), y, None)
     copy, target = task.inputs.prepared.copy, task.inputs.prepared.target
     torch.testing.assert_close(target, clean().expand(2, -1, -1, -1))
     weights = {name: weight + 0.05 * torch.randn_like(weight) for name, weight in task.weights.items()}
@@ -54,22 +54,22 @@ def test_the_loss_written_out(net, criterion, distance):
 
 def test_what_is_added_is_noise_of_the_image(net):
     y = image(sigma=0.03)
-    pair = PhotographNoiseLoss(least_left=0).prepare(BoundNet(net, y), y)
+    pair = PhotographNoiseLoss(least_left=0, most_spread=9).prepare(BoundNet(net, y), y)
     inside = (pair.copy > 0) & (pair.copy < 1)
     added = (pair.copy - pair.target)[inside]
     assert added.std().item() == pytest.approx(0.03, rel=0.05) and abs(added.mean().item()) < 1e-3
     # The blocks of two images do not mix
-    alone = PhotographNoiseLoss(least_left=0).prepare(BoundNet(net, y[1:]), y[1:])
+    alone = PhotographNoiseLoss(least_left=0, most_spread=9).prepare(BoundNet(net, y[1:]), y[1:])
     torch.testing.assert_close(pair.copy[1:], alone.copy)
     assert not torch.equal(pair.copy[0], pair.copy[1])
-    other = PhotographNoiseLoss(least_left=0, seed=1).prepare(BoundNet(net, y), y)
+    other = PhotographNoiseLoss(least_left=0, most_spread=9, seed=1).prepare(BoundNet(net, y), y)
     assert not torch.equal(pair.copy, other.copy)
 
 
 def test_noise_follows_brightness(net):
     y = image()
     y = y + (y - image(sigma=0)) * (y > 0.5)  # twice as strong where it is bright
-    pair = PhotographNoiseLoss(least_left=0, least=32).prepare(BoundNet(net, y), y)
+    pair = PhotographNoiseLoss(least_left=0, most_spread=9, least=32).prepare(BoundNet(net, y), y)
     added, grey = (pair.copy - pair.target).square().mean(1), pair.target.mean(1)
     inside = ((pair.copy > 0.02) & (pair.copy < 0.98)).all(1)
     dark, bright = (added[inside & where].mean().sqrt() for where in (grey < 0.4, grey > 0.6))
@@ -78,7 +78,7 @@ def test_noise_follows_brightness(net):
 
 def test_grey_images_get_grey_photographs(net):
     y = image(channels=1)
-    pair = PhotographNoiseLoss(least_left=0).prepare(BoundNet(net, y), y)
+    pair = PhotographNoiseLoss(least_left=0, most_spread=9).prepare(BoundNet(net, y), y)
     for made in (pair.copy, pair.target):
         torch.testing.assert_close(made, made.mean(1, keepdim=True).expand_as(made))
 
@@ -101,7 +101,7 @@ def test_it_learns_to_remove_noise_that_it_has_never_seen():
     net = MultiTaskNet(num_feat=8, feat_step=4, num_block=1)
     stripes = 0.1 * torch.sin(torch.arange(128.)).expand(1, 3, 128, 128)
     truth = torch.nn.functional.interpolate(0.4 + 0.2 * torch.rand(1, 3, 8, 8), size=128, mode='bicubic')
-    task = Task(net, PhotographNoiseLoss(least_left=0), truth + stripes, None)
+    task = Task(net, PhotographNoiseLoss(least_left=0, most_spread=9), truth + stripes, None)
     *_, (weights, _) = adapt(task, steps=40, lr=5e-3, optimizer='adam')
     before, after = ((task.restored(at) - truth).square().mean() for at in (task.weights, weights))
     assert after < 0.5 * before
@@ -110,7 +110,7 @@ def test_it_learns_to_remove_noise_that_it_has_never_seen():
 @pytest.mark.parametrize('height, width', [(1, 1), (5, 40), (16, 16), (33, 47)])
 def test_any_size(net, height, width):
     y = torch.rand(2, 3, height, width, dtype=torch.float64)
-    assert torch.isfinite(Task(net, PhotographNoiseLoss(least_left=0), y, None).objective(dict(net.named_parameters())))
+    assert torch.isfinite(Task(net, PhotographNoiseLoss(least_left=0, most_spread=9), y, None).objective(dict(net.named_parameters())))
 
 
 @pytest.mark.parametrize('arguments, told', [
