@@ -172,7 +172,8 @@ def test_an_idle_guard_ends_the_adaptation_before_it_begins(monkeypatch):
 
 
 @pytest.mark.parametrize('arguments, told', [({'evenness': -1}, 'evenness'), ({'least_left': 2}, 'least_left'),
-                                             ({'block_size': 1}, 'block_size'), ({'most_spread': -1}, 'most_spread'), ({'least': 0}, 'least')])
+                                             ({'block_size': 1}, 'block_size'), ({'least': 0}, 'least'),
+                                             ({'most_spread': -1}, 'most_spread')])
 def test_bad_arguments(arguments, told):
     with pytest.raises(ValueError, match=f'{told} must be'):
         LeftNoiseLoss(**arguments)

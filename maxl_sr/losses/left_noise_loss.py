@@ -44,9 +44,9 @@ class LeftNoiseLoss(nn.Module):
     everywhere, so adapted weights that take noise away change flat and textured parts alike, u ≈ 1. Those that take
     structure away change textured parts more.
 
-    Where the network leaves less than `least_left` of the noise, it knows this noise; where its strength differs by more
-    than `most_spread` among the flat blocks, it may as well be texture. There the loss is 0. The mask does not apply. The
-    image restored must be of the size of y (scale 1).
+    Where the network leaves less than `least_left` of the noise, it knows this noise. Where the strength of the noise
+    differs by more than `most_spread` among the flat blocks, it may as well be texture. There the loss is 0. The mask
+    does not apply. The image restored must be of the size of y (scale 1).
 
     Args:
         loss_weight: Factor of the loss.

@@ -36,8 +36,9 @@ class PhotographNoiseLoss(nn.Module):
     :class:`~maxl_sr.losses.noise_transplant_loss.NoiseTransplantLoss` the noise does not depend on how well the network
     removes it, t has none of it, and a step costs the same for an image of any size.
 
-    Where the network leaves less than `least_left` of the noise, it knows this noise; where its strength differs by more
-    than `most_spread` among the flat blocks, it may as well be texture. Such an image is left alone, the loss is 0.
+    Where the network leaves less than `least_left` of the noise, it knows this noise. Where the strength of the noise
+    differs by more than `most_spread` among the flat blocks, it may as well be texture. Such an image is left alone,
+    the loss is 0.
 
     The mean of x̂ − t over a photograph does not count. Grey images get grey photographs. t and n̂ are constants: no
     gradient passes through them. The mask does not apply, since t is not the image. The image restored must be of the
