@@ -21,9 +21,11 @@ import basicsr.utils.options as basicsr_options
 import torch
 
 from maxl_sr import policy
+from maxl_sr.adaptation import checkpoint
 from maxl_sr.compat import without_compiler
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import preflight, read_option_file
+from maxl_sr.preflight import preflight
+from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.startup import INTERRUPTED
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.toolbox.seams import argv_of_basicsr, replace_everywhere
@@ -93,6 +95,8 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     for key, value in opt['path'].items():
         if key.startswith('pretrain_network') and isinstance(value, str):
             opt['path'][key] = find_weights(value)
+    checkpoint.keep()  # until the model is made, or everything has failed
+    (_held if _run is None else _run.held).callback(checkpoint.forget)
     with without_compiler():
         preflight(opt)
     if opt['rank'] == 0:

@@ -8,36 +8,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maxl_sr.adaptation import Adapter, check_rates, saved_rates
+from maxl_sr.adaptation import Adapter
 from maxl_sr.errors import UserError
 from maxl_sr.images import check_integer, checked, opened
-from maxl_sr.meta import BoundNet, Task, Tiling, Traits, check_multi_task, realised
+from maxl_sr.meta import BoundNet, InnerRates, Task, Tiling, Traits, check_multi_task, realised
 from maxl_sr.meta.tiled import tiled
 from maxl_sr.meta.types import Weights
 from maxl_sr.photo import Photo
-from maxl_sr.preflight import check_network, read_option_file
-from maxl_sr.presets import PRESETS
+from maxl_sr.restore.loading import Trained, of_options, of_preset
+from maxl_sr.restore.memory import Result, in_memory, tile_size
 from maxl_sr.restore.pixels import Watched, by_tiles, padded, sample, to_pixels, to_tensor
 from maxl_sr.restore.precision import check_precision, computing, fastest
 from maxl_sr.settings.adaptation import Adapt
-from maxl_sr.settings.section import parse
-from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
-from maxl_sr.utils.memory import is_out_of_memory
-from maxl_sr.utils.packaged import find_option_file, find_weights
-
-Result = TypeVar('Result')
+from maxl_sr.utils.machine import keep_freed_memory, memory_format
 
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
-TILE = 768  # largest side of a tile
-LEAST_TILE = 64
-COPIES = 16  # of the features of a tile that are in memory at a time, at full resolution
-SHARE = 0.5  # of the free memory
 MOST_STEPS = 100_000
 
 
@@ -95,7 +86,7 @@ class Restorer:
     """
 
     def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
-                 rates: Any = None, mask_net: nn.Module | None = None, precision: str = 'auto') -> None:
+                 rates: InnerRates | None = None, mask_net: nn.Module | None = None, precision: str = 'auto') -> None:
         check_precision(precision)
         try:
             self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
@@ -151,10 +142,7 @@ class Restorer:
         Raises:
             ValueError: There is no such preset, or `device` or `precision` is unknown.
         """
-        if name not in PRESETS:
-            raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth',
-                                precision)
+        return cls.of(of_preset(name), device, precision)
 
     @classmethod
     def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',
@@ -171,27 +159,12 @@ class Restorer:
         Raises:
             ValueError: A file is missing or cannot be used; the message names it.
         """
-        opt = read_option_file(find_option_file(path))
-        if 'network_g' not in opt:
-            raise UserError(f"{path}: key 'network_g' is missing")
-        nets: dict[str, nn.Module] = {}
-        for name, given in (('network_g', weights), ('network_m', mask_weights)):
-            if opt.get(name) is None and name == 'network_m':
-                continue
-            found = given or opt['path'].get(f'pretrain_{name}')
-            if found is None:
-                raise UserError(f"{path}: path: key 'pretrain_{name}' is missing")
-            opt['path'][f'pretrain_{name}'] = find_weights(found)
-            nets[name] = check_network(opt, name, load=True)
-        net, mask_net = nets['network_g'], nets.get('network_m')
-        section = (opt.get('val') or {}).get('adapt')
-        rates = saved_rates(opt['path']['pretrain_network_g'])
-        if section is None:
-            return cls(net, None, device, mask_net=mask_net, precision=precision)
-        options = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
-        if rates is not None and options.lr is None:
-            check_rates(rates, net, options)
-        return cls(net, options, device, rates, mask_net, precision)
+        return cls.of(of_options(path, weights, mask_weights), device, precision)
+
+    @classmethod
+    def of(cls, trained: Trained, device: str = 'auto', precision: str = 'auto') -> 'Restorer':
+        """Return the restorer of networks that were loaded with their weights; arguments as for the class."""
+        return cls(trained.net, trained.adapt, device, trained.rates, trained.mask_net, precision)
 
     def restore(self, image: Any, output: str | Path | None = None, **options: Any) -> Any:
         """Return the restored image, of the size (times the scale), kind and range of the input.
@@ -290,17 +263,11 @@ class Restorer:
 
     def _in_memory(self, tile: int | None, compute: Callable[[int], Result]) -> Result:
         """Return what `compute` returns with tiles of a size that the memory suffices for, or of the given one."""
-        size = tile or self._tile_size()
-        while True:
-            try:
-                with computing(self.device, self.precision):
-                    return compute(size)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if tile is not None or size <= LEAST_TILE or self._halo is None:
-                    raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
-                size = max(size // 2 // LEAST_TILE, 1) * LEAST_TILE
+        def computed(size: int) -> Result:
+            with computing(self.device, self.precision):
+                return compute(size)
+
+        return in_memory(computed, tile or self._tile_size(), smaller=tile is None and self._halo is not None)
 
     def check(self, steps: int | None = None, lr: float | None = None, tile: int | None = None,
               sample_pixels: int | None = SAMPLE) -> None:
@@ -323,10 +290,7 @@ class Restorer:
                 raise UserError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
 
     def _tile_size(self) -> int:
-        features = next(module.out_channels for module in self._net.modules() if isinstance(module, nn.Conv2d))
-        pixels = SHARE * free_memory(self.device) / (4 * features * COPIES)
-        side = max(int(pixels ** 0.5) - 2 * (self._halo or 0), LEAST_TILE)
-        return min(side // LEAST_TILE * LEAST_TILE, TILE)
+        return tile_size(self._net, self._halo or 0, self.device)
 
     def _tiling(self, size: int, check: Callable[[], None] | None = None) -> Tiling | None:
         return None if self._halo is None else Watched(size, self._halo, self._multiple, check)

@@ -12,11 +12,11 @@ from basicsr.metrics import calculate_metric
 from conftest import test_options as options_for_test
 from conftest import train_options
 
+from maxl_sr.adaptation.checkpoint import check_rates, saved_rates
 from maxl_sr.compare import results
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
-from maxl_sr.models.adaptive_model import check_rates, saved_rates
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
 

@@ -16,8 +16,7 @@ from maxl_sr.data.noise import Noise
 from maxl_sr.data.pair_augmentation import PairAugmentation
 from maxl_sr.data.sections import MixedPairs
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import option_file, read_option_file
-from maxl_sr.settings import components
+from maxl_sr.settings import components, option_file
 from maxl_sr.settings.adaptation import Adapt, Compute, GuardOptions, InnerLoop
 from maxl_sr.settings.losses import check_loss, check_objective
 from maxl_sr.settings.section import Section, parse
@@ -164,11 +163,11 @@ def test_text_for_a_boolean_of_ours_reaches_its_section(make_pairs, tmp_path):
     opt['train']['cuda_graph'] = 'false'
     path = tmp_path / 'x.yml'
     path.write_text(yaml.safe_dump(opt))
-    assert Compute.of(read_option_file(str(path))['train']).cuda_graph is False
+    assert Compute.of(option_file.read_option_file(str(path))['train']).cuda_graph is False
     opt['datasets']['train']['use_hflip'] = 'false'  # BasicSR would take it for true
     path.write_text(yaml.safe_dump(opt))
     with pytest.raises(UserError, match="use_hflip is the text 'false'"):
-        read_option_file(str(path))
+        option_file.read_option_file(str(path))
 
 
 def test_no_boolean_of_ours_is_forgotten():

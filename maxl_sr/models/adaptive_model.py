@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.adaptation import Adapter, check_rates, saved_rates
+from maxl_sr.adaptation.checkpoint import with_rates
 from maxl_sr.archs.multitask_arch import enlarge
 from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates, is_multi_task
@@ -34,7 +35,6 @@ from maxl_sr.settings.section import Section, parse
 from maxl_sr.settings.training import AdaptivePath, AdaptiveValidation
 from maxl_sr.settings.values import check_keys
 from maxl_sr.toolbox.models import last_good
-from maxl_sr.utils.checkpoint import RATES_KEY
 from maxl_sr.utils.distributed import Shard, all_reduce, broadcast
 from maxl_sr.utils.files import replacing
 from maxl_sr.utils.machine import keep_freed_memory, memory_format
@@ -410,8 +410,7 @@ class AdaptiveModel(SRModel):
 
     def save_network(self, net: Any, net_label: str, current_iter: int, param_key: Any = 'params') -> None:
         if net_label == 'net_g' and self.inner_rates is not None:
-            nets, keys = (item if isinstance(item, list) else [item] for item in (net, param_key))
-            net, param_key = [*nets, self.inner_rates], [*keys, RATES_KEY]
+            net, param_key = with_rates(net, param_key, self.inner_rates)
         super().save_network(net, net_label, current_iter, param_key)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:

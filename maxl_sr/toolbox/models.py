@@ -17,9 +17,9 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from maxl_sr.adaptation.checkpoint import forget, read_weights
 from maxl_sr.errors import UserError
 from maxl_sr.toolbox.seams import replace_everywhere
-from maxl_sr.utils.checkpoint import read_weights
 from maxl_sr.utils.memory import is_out_of_memory
 
 GROUP_KEYS = ('initial_lr', 'betas', 'eps', 'weight_decay', 'amsgrad')
@@ -175,6 +175,8 @@ def _install_building() -> None:
                 raise
             text = f'key {error} is missing' if isinstance(error, KeyError) else ' '.join(str(error).split())
             raise UserError(f"model_type: cannot make a {opt['model_type']}: {text}") from error
+        finally:
+            forget()
 
     replace_everywhere(original, build_model)
 
