@@ -118,7 +118,7 @@ def test_a_section_does_not_change():
 
 
 def test_the_objective_of_the_training_is_that_of_the_test_where_it_gives_none():
-    objective = {'type': 'BlindSpotLoss', 'ratio': '1e-1'}
+    objective = components.check_objective_section('x', {'type': 'BlindSpotLoss', 'ratio': '1e-1'})
     assert Adapt().with_objective(objective).aux_opt == {'type': 'BlindSpotLoss', 'ratio': 0.1}
     assert Adapt(aux_opt={'type': 'SURELoss'}).with_objective(objective).aux_opt == {'type': 'SURELoss'}
     assert Adapt().with_objective(None).aux_opt is None

@@ -11,6 +11,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import InnerRates
 from maxl_sr.presets import PRESETS
 from maxl_sr.settings.adaptation import Adapt
+from maxl_sr.settings.components import check_objective_section
 from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.settings.section import parse
 from maxl_sr.utils.packaged import find_option_file, find_weights
@@ -75,7 +76,9 @@ def of_options(path: str, weights: str | None = None, mask_weights: str | None =
     section = (opt.get('val') or {}).get('adapt')
     if section is None:
         return Trained(net, opt['network_g'], mask_net=mask_net)
-    adapt = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
+    adapt, aux_opt = parse(Adapt, section, 'val: adapt'), (opt.get('train') or {}).get('aux_opt')
+    if adapt.aux_opt is None and aux_opt is not None:
+        adapt = adapt.with_objective(check_objective_section('train: aux_opt', aux_opt))
     if rates is not None and adapt.lr is None:
         check_rates(rates, net, adapt)
     return Trained(net, opt['network_g'], adapt, rates, mask_net)
