@@ -42,7 +42,7 @@ class Cutting(NamedTuple):
     smaller: bool = False
 
 
-class Task(NamedTuple):
+class ToCut(NamedTuple):
     """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
 
     source: Source
@@ -163,7 +163,7 @@ def _pair(source: Source, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict
     return images, {}
 
 
-def _cut(task: Task) -> Cut:
+def _cut(task: ToCut) -> Cut:
     try:
         return _cut_one(task)
     except (MemoryError, cv2.error) as error:
@@ -173,7 +173,7 @@ def _cut(task: Task) -> Cut:
         raise
 
 
-def _cut_one(task: Task) -> Cut:
+def _cut_one(task: ToCut) -> Cut:
     source, cutting, folder = task.source, task.cutting, task.folder
     size, step = cutting.size, cutting.step
     try:
@@ -207,7 +207,7 @@ def _cut_one(task: Task) -> Cut:
     return cut._replace(dropped=dropped, written=written)
 
 
-def cut_all(tasks: Iterable[Task], jobs: int) -> Generator[Cut, Any, None]:
+def cut_all(tasks: Iterable[ToCut], jobs: int) -> Generator[Cut, Any, None]:
     """Yield the results in order, never more than a few images ahead of the reader (LMDB tiles wait in memory).
 
     Threads, not processes: OpenCV and Pillow release the interpreter while they decode, encode and filter.
