@@ -14,7 +14,7 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from tqdm import tqdm
 
 from maxl_sr.errors import UserError
-from maxl_sr.prepare.sources import LEGAL, Source
+from maxl_sr.prepare.sources import LEGAL, Original
 from maxl_sr.prepare.tiles import PNG_LEVEL, Cut, Cutting, ToCut, cut_all, write
 from maxl_sr.utils.files import check_file, remove_partial_files, replacing_folder
 
@@ -53,7 +53,7 @@ class Manifest:
         content = json.dumps({'options': self.options, 'images': self.done})
         write(self.path, content.encode())
 
-    def add(self, source: Source, files: list[list[Any]], cut: Cut) -> None:
+    def add(self, source: Original, files: list[list[Any]], cut: Cut) -> None:
         self.done[source.name] = {'files': files, 'scene': source.scene, 'tiles': cut.tiles,
                                   'dropped': cut.dropped, 'whole': cut.whole}
         if cut.alignment:
@@ -89,7 +89,8 @@ def _require_tiles(manifest: Manifest, root: Path, cutting: Cutting) -> None:
                     f'than --max-shift {cutting.max_shift:g} px.')
 
 
-def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+def make_folders(out: Path, sources: list[Original], manifest: Manifest, root: Path, cutting: Cutting,
+                 threads: int) -> int:
     """Write the tiles to ``gt`` and ``lq`` in `out`; return how many were written."""
     kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
     have = set()
@@ -113,7 +114,7 @@ def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Pat
             todo.append((files, ToCut(source, cutting, out, frozenset(wanted & have))))
     written, saved = 0, time.monotonic()
     try:
-        with closing(cut_all((task for _, task in todo), min(jobs, max(len(todo), 1)))) as cuts:
+        with closing(cut_all((task for _, task in todo), min(threads, max(len(todo), 1)))) as cuts:
             for cut, (files, task) in zip(tqdm(cuts, total=len(todo), unit='image', disable=not todo), todo):
                 manifest.add(task.source, files, cut)
                 written += cut.written
@@ -162,7 +163,8 @@ class GrowingLmdbMaker(LmdbMaker):
         super().put(img_byte, key, img_shape)
 
 
-def make_lmdb(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+def make_lmdb(out: Path, sources: list[Original], manifest: Manifest, root: Path, cutting: Cutting,
+              threads: int) -> int:
     """Write the tiles to ``gt.lmdb`` and ``lq.lmdb`` in `out`; return how many were written."""
     kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
     final = {kind: out / f'{kind}.lmdb' for kind in kinds}
@@ -182,7 +184,7 @@ def make_lmdb(out: Path, sources: list[Source], manifest: Manifest, root: Path, 
             for kind, path in partial.items():
                 with _told(final[kind]):
                     makers[kind] = GrowingLmdbMaker(path)
-            with closing(cut_all(tasks, min(jobs, len(sources)))) as cuts:
+            with closing(cut_all(tasks, min(threads, len(sources)))) as cuts:
                 for cut, source, stats in zip(tqdm(cuts, total=len(sources), unit='image'), sources, files):
                     for name, shapes, data in cut.encoded:
                         for kind, png in data.items():
