@@ -46,6 +46,12 @@ def camera_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (np.clip(noisy, 0, 1) * 255).round().astype(np.uint8)
 
 
+def write(path: Path, image: np.ndarray) -> None:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+
+
 def write_photographs() -> None:
     """Write the photographs in layouts that ``maxl_sr.prepare`` knows: clean ones, and pairs like Nam's data set."""
     rng = np.random.default_rng(0)
@@ -60,8 +66,7 @@ def write_photographs() -> None:
                 images[OUT / 'photos' / 'clean' / f'{name}.png'] = clean
             for path, image in images.items():
                 if not path.exists():
-                    with replacing(path) as partial:
-                        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+                    write(path, image)
 
 
 def run(title: str, module: str, *arguments: str) -> None:
@@ -122,7 +127,7 @@ def write_strips(path: Path, rows: list[list[tuple[str, np.ndarray]]]) -> None:
             cv2.putText(bar, label, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
             panels.append(np.vstack([bar, panel]))
         strips.append(np.hstack(panels))
-    cv2.imwrite(str(path), np.vstack(strips))
+    write(path, np.vstack(strips))
 
 
 def interference(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,11 +12,11 @@ from basicsr.metrics import calculate_metric
 from conftest import test_options as options_for_test
 from conftest import train_options
 
+from maxl_sr.adaptation.checkpoint import check_rates, saved_rates
 from maxl_sr.compare import results
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
-from maxl_sr.models.adaptive_model import check_rates, saved_rates
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
 
@@ -145,7 +145,7 @@ def test_meta_test_leaves_weights_and_mode_as_they_were(model, training, make_pa
     before = weights(built.net_g), weights(built.net_m)
     built.feed_data(batch(count=1))
     built.test()
-    assert not torch.equal(built.output, built.before)
+    assert not torch.equal(built.output, built.adapted.before)
     assert equal(before[0], weights(built.net_g)) and equal(before[1], weights(built.net_m))
     assert built.net_g.training is training and built.net_m.training
 
@@ -182,7 +182,7 @@ def test_the_before_figure_is_that_of_the_plain_network(make_pairs, tmp_path):
     built.feed_data(batch(count=1))
     built.test()
     with torch.no_grad():
-        torch.testing.assert_close(built.before, built.net_g(built.lq))
+        torch.testing.assert_close(built.adapted.before, built.net_g(built.lq))
 
 
 def test_ema_weights_are_tested_and_saved(make_pairs, run, tmp_path):
@@ -312,11 +312,11 @@ def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradien
     task = Task(built.net_g, MaskedReconstructionLoss(), built.lq, built.net_m(built.lq).detach())
     of_step = [{name: rate[min(k, 1)].exp().detach() for name, rate in
                 ((key.replace('/', '.'), rate) for key, rate in rates.log_rates.items())} for k in range(3)]
-    *_, (adapted, _) = adapt(task, 3, of_step)
+    *_, (adapted, _) = adapt(task, 3, rates=of_step)
     restored = task.restored(adapted).detach()
     torch.testing.assert_close(built.output, restored, rtol=0, atol=1e-6)
     test_opt['val']['adapt']['lr'] = 0.1  # a rate of the option file wins
-    assert build(test_opt, tmp_path, is_train=False).adapter.rates_of(1) == 0.1
+    assert build(test_opt, tmp_path, is_train=False).adapter.rate() == 0.1
 
 
 def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):

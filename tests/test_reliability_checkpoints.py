@@ -11,9 +11,8 @@ import torch
 from conftest import test_options, train_options
 from test_bad_input import edited, refused  # noqa: F401
 
+from maxl_sr.adaptation.checkpoint import find_weights_key, saved_rates
 from maxl_sr.errors import UserError
-from maxl_sr.models.adaptive_model import saved_rates
-from maxl_sr.utils.checkpoint import find_weights_key
 
 save_file = pytest.importorskip('safetensors.torch').save_file
 

@@ -12,8 +12,8 @@ from conftest import test_options, train_options
 from test_bad_input import GONE, edited, refused  # noqa: F401
 
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import read_option_file
-from maxl_sr.utils.yaml_file import read_yaml
+from maxl_sr.settings.option_file import read_option_file
+from maxl_sr.settings.yaml_file import read_yaml
 
 
 @pytest.fixture

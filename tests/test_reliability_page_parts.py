@@ -189,7 +189,7 @@ def test_notes_on_a_photograph_are_on_the_page(tmp_path):
 
 
 def test_tiles_can_be_stopped_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr('maxl_sr.restorer.TILE', 64)
+    monkeypatch.setattr('maxl_sr.restore.memory.TILE', 64)
     calls = []
 
     def check():

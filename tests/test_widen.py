@@ -35,7 +35,7 @@ def test_it_computes_the_same_with_twice_as_many_features(tmp_path, arch, scale)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
-    torch.save({'params': {}}, tmp_path / 'other.pth')
+    torch.save({'params': {'weight': torch.ones(1)}}, tmp_path / 'other.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
     for name, message in (('none.pth', f'there is no file {tmp_path / "none.pth"}'),
                           ('other.pth', 'other.pth is no checkpoint of a MultiTaskNet'),

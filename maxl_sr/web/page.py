@@ -22,7 +22,7 @@ from maxl_sr.web.runs import Runs, StoppedError
 from maxl_sr.web.sessions import Sessions
 
 STEPS = 50  # at most
-QUALITY = 95  # of the pictures of the slider
+SLIDER_QUALITY = 95  # of the pictures of the slider
 SIDE = 8192  # of these pictures, at most
 ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
@@ -91,7 +91,7 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
     shown.mkdir()
     for name, picture in pictures.items():
         shrunk = picture.thumbnail_image(SIDE, height=SIDE, size='down')
-        shrunk.jpegsave(str(shown / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
+        shrunk.jpegsave(str(shown / f'{name}.jpg'), Q=SLIDER_QUALITY, subsample_mode='off', keep='none')
     before, after, shown_mask = (str(shown / f'{name}.jpg') for name in ('before', 'after', 'mask'))
     height, width = photo.pixels.shape[:2]
     figures = f'{width} × {height} pixels · {outcome(done.steps, len(done.losses))} · {done.seconds:.1f} s'
