@@ -50,7 +50,7 @@ class LeftNoiseLoss(nn.Module):
         loss_weight: Factor of the loss.
         evenness: How much more, as a factor of the mean square, may change outside of the flat parts; at least 0.
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
-        block_size: Side of the blocks, in pixels, at least 2.
+        block_size: Side of the blocks, in pixels, at least 3.
         least: Number of blocks that count as flat in any case, at least 2.
 
     Raises:

@@ -45,7 +45,7 @@ class PhotographNoiseLoss(nn.Module):
         loss_weight: Factor of the loss.
         criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
-        block_size: Side of the blocks of noise, in pixels, at least 2.
+        block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
         seed: Seed of the draw.
