@@ -12,7 +12,7 @@ from maxl_sr.archs.auxiliary_head_arch import WithAuxiliaryHead
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt, adaptable_weights, transfer_loss
 from tests.helpers import train_options
-from tests.meta.test_meta_gradients import EXACT, assert_close, gradients
+from tests.meta.unrolled import EXACT, assert_close, gradients
 
 RIDNET = {'type': 'RIDNet', 'in_channels': 3, 'mid_channels': 16, 'out_channels': 3, 'num_block': 1, 'img_range': 1.0}
 MSR = {'type': 'MSRResNet', 'num_feat': 8, 'num_block': 1}

@@ -2,11 +2,20 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.losses.blind_spot_loss import BlindSpotLoss, hide_pixels
 from maxl_sr.meta import BoundNet, Objective, Task
 from tests.helpers import tiny_net
+from tests.losses.whole import Whole
+
+
+def naive(loss: BlindSpotLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective, written out."""
+    hidden, blind = hide_pixels(y, loss.ratio, loss.radius, loss.seed)
+    error = (net.restored(hidden) - y).abs() * mask * blind
+    return loss.loss_weight * error.sum() / (3 * blind.sum())
 
 
 @pytest.mark.parametrize('height, width, ratio, count', [(20, 30, 0.05, 30), (7, 5, 1.0, 35), (3, 1, 0.1, 1)])

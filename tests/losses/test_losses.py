@@ -3,6 +3,7 @@
 import pytest
 import torch
 from basicsr.losses import build_loss
+from torch import Tensor
 
 import maxl_sr.losses.masked_reconstruction_loss as masked
 from maxl_sr.losses.masked_reconstruction_loss import (
@@ -13,10 +14,17 @@ from maxl_sr.losses.masked_reconstruction_loss import (
 from maxl_sr.losses.two_direction_gradient_loss import TwoDirectionGradientLoss, two_direction_gradient_loss
 from maxl_sr.meta import Objective, Task
 from tests.helpers import tiny_net
+from tests.losses.whole import Whole
 
 PRED = torch.tensor([[[[1., 2.], [3., 4.]]]])
 TARGET = torch.tensor([[[[0., 2.], [5., 1.]]]])  # differences 1 0 2 3
 MASK = torch.tensor([[[[1., 1.], [0.5, 0.]]]])
+
+
+def naive(loss: MaskedReconstructionLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective of the paper, written out."""
+    reconstruction = net.outputs(y)[1]
+    return loss.loss_weight * ((reconstruction - y).abs() * mask).mean()
 
 
 @pytest.mark.parametrize('criterion, mask, expected', [

@@ -3,12 +3,38 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
-from maxl_sr.losses.flat_noise import blocks_of, transplant_noise
+from maxl_sr.losses.flat_noise import WINDOW, blocks_of, transplant_noise
+from maxl_sr.losses.loss_util import local_mean
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
+from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
+from tests.losses.whole import Whole
+
+
+def naive_clean_copy(loss: NoiseTransplantLoss | SURELoss, net: Whole, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The image of half the size, restored, of the brightness of the restored image, and the same enlarged again."""
+    def half(image):
+        sides = [side // loss.noise.ratio for side in image.shape[-2:]]
+        return F.interpolate(image, sides, mode='bicubic', antialias=True).clamp(0, 1)
+
+    copy = net.first(half(y)).clamp(0, 1)
+    copy = (copy + local_mean(half(net.first(y)) - copy, WINDOW)).clamp(0, 1)
+    return copy, F.interpolate(copy, y.shape[-2:], mode='bicubic').clamp(0, 1)
+
+
+def naive(loss: NoiseTransplantLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective, written out, of an image that has flat parts."""
+    target, smooth = naive_clean_copy(loss, net, y)
+    noise = loss.noise
+    copy, flatness = transplant_noise(y, smooth, target, noise.block_size, noise.share, noise.candidates, noise.seed)
+    assert (flatness < noise.flatness).all() and not loss.window
+    weight = F.interpolate(mask, target.shape[-2:], mode='bilinear')
+    error = net.restored(copy) - target
+    error = error - error.mean((2, 3), keepdim=True)
+    return loss.loss_weight * (error.abs() * weight).mean()
 
 
 def noise_like(image, sigma, seed=0):

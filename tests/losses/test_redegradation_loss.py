@@ -4,12 +4,33 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from maxl_sr.losses.blur_kernel import MAX_PIXELS, blur, estimate_kernel, widen_kernel
 from maxl_sr.losses.redegradation_loss import RedegradationLoss
 from maxl_sr.meta import BoundNet, Objective, Task
 from tests.helpers import tiny_net
+from tests.losses.whole import Whole
+
+
+def naive(loss: RedegradationLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective, written out, of a blur that the network does not know."""
+    def half(image, multiple=1):
+        sides = [max(side // loss.ratio // multiple, 1) * multiple for side in image.shape[-2:]]
+        return F.interpolate(image, sides, mode='bicubic', antialias=True).clamp(0, 1)
+
+    restored = net.first(y).clamp(0, 1)
+    scale = restored.shape[-1] // y.shape[-1]
+    if loss.estimate == 'image':
+        target = half(restored, scale)
+        kernel = estimate_kernel(restored, y, loss.kernel_size, loss.ridge)
+    else:
+        target = net.first(half(y)).clamp(0, 1)
+        kernel = widen_kernel(estimate_kernel(target, half(y), loss.kernel_size, loss.ridge), loss.ratio)
+        assert loss.tolerance > 9  # so that no blur is known
+    copy = blur(target, kernel, scale).clamp(0, 1)
+    weight = F.interpolate(mask, target.shape[-2:], mode='bilinear')
+    return loss.loss_weight * ((net.restored(copy) - target).abs() * weight).mean()
 
 
 def gaussian(size, rows, columns, shift=0.0):

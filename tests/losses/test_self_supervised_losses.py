@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
@@ -12,6 +13,22 @@ from maxl_sr.losses.sum_loss import SumObjective
 from maxl_sr.meta import BoundNet, Objective, Task
 from maxl_sr.settings.losses import check_objective
 from tests.helpers import tiny_net
+from tests.losses.whole import Whole
+
+
+def naive_neighbors(loss: Neighbor2NeighborLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective of neighbours, written out."""
+    (first, second), weight = neighbors(y, loss.seed), neighbors(mask, loss.seed)[0]
+    one, two = neighbors(net.first(y), loss.seed)
+    difference = net.restored(first) - second
+    error = difference.abs() + loss.consistency * (difference - (one - two)).abs()
+    return loss.loss_weight * (error * weight).mean()
+
+
+def naive_recorruption(loss: RecorruptionLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective of the image's own noise elsewhere, written out."""
+    target = net.first(y).clamp(0, 1)
+    return loss.loss_weight * ((net.restored(recorrupt(y, target, loss.seed)) - target).abs() * mask).mean()
 
 
 def small_net():

@@ -3,13 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.losses.flat_noise import WINDOW, transplant_noise
 from maxl_sr.losses.loss_util import local_mean, windows
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
 from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
+from tests.losses.test_noise_transplant_loss import naive_clean_copy
+from tests.losses.whole import Whole
 
 
 class Average(nn.Module):
@@ -35,6 +38,20 @@ def photo(kind, sigma=0.08, size=256):
     elif kind == 'of intensity':
         noise = noise * clean / clean.square().mean().sqrt()
     return clean, clean + sigma * noise
+
+
+def naive(loss: SURELoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
+    """The objective, written out, of an image that has flat parts."""
+    _, smooth = naive_clean_copy(loss, net, y)
+    noise = loss.noise
+    noisy, flatness = transplant_noise(y, smooth, smooth, noise.block_size, noise.share, noise.candidates, noise.seed)
+    assert (flatness < noise.flatness).all() and not loss.window
+    probe = noisy - smooth - (noisy - smooth).mean((2, 3), keepdim=True)
+    compared = y + local_mean(net.first(y).clamp(0, 1) - y, WINDOW)
+    product = probe - local_mean(probe, WINDOW)
+    slope = (net.restored(y + loss.epsilon * probe) - net.restored(y)) / loss.epsilon
+    risk = ((net.restored(y) - compared) ** 2 + 2 * product * slope) / (product ** 2).mean((1, 2, 3), keepdim=True)
+    return loss.loss_weight * (risk * mask).mean()
 
 
 def window(size):
