@@ -114,7 +114,8 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'block_size': 2}, 'block_size must be an integer of at least 3, not 2'), ({'least': 1}, 'least must be an integer'),
+    ({'block_size': 2}, 'block_size must be an integer of at least 3, not 2'),
+    ({'least': 1}, 'least must be an integer of at least 2, not 1'),
     ({'least_left': -1}, 'least_left must be from 0 to 1, not -1'),
     ({'evenness': -1}, 'evenness must be at least 0, not -1'),
 ])

@@ -121,7 +121,8 @@ def test_a_head_that_leaves_noise_learns_to_remove_it():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'block_size': 2}, 'block_size must be an integer of at least 3, not 2'), ({'least': 1}, 'least must be an integer'),
+    ({'block_size': 2}, 'block_size must be an integer of at least 3, not 2'),
+    ({'least': 1}, 'least must be an integer of at least 2, not 1'),
     ({'candidates': 0}, 'candidates must be an integer of at least 1, not 0'),
     ({'least_left': 1.5}, 'least_left must be from 0 to 1, not 1.5'), ({'seed': 0.5}, 'seed must be an integer'),
     ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
