@@ -78,6 +78,17 @@ def test_nothing_is_chosen_that_changes_the_image(monkeypatch):
     assert Restorer(net, device='cpu').precision == 'float32'
 
 
+def test_a_network_that_does_not_take_the_trial_computes_in_float32(monkeypatch):
+    class Odd(MultiTaskNet):
+        def forward_primary(self, features, x):
+            if x.shape[-1] > 40:
+                raise IndexError('list index out of range')
+            return super().forward_primary(features, x)
+
+    monkeypatch.setattr(precision, '_candidates', lambda device: ['bfloat16'])
+    assert Restorer(Odd(num_feat=8), device='cpu').precision == 'float32'
+
+
 @pytest.mark.parametrize('given', ['half', '', None, 16])
 def test_an_unknown_precision_is_named(given):
     with pytest.raises(UserError, match='precision must be one of auto, float32, bfloat16, float16'):
