@@ -135,8 +135,8 @@ RATES = {'inner_rates': 'heads'}  # in the checkpoint
 
 
 @pytest.mark.parametrize('changes, message', [
-    (adapting(aux_opt={'type': 'BlindSpotLoss', 'ratio': 7}), 'val: adapt: aux_opt: ratio must be greater than 0'),
-    (adapting(aux_opt={'type': 'SumObjective', 'objectives': 3}), 'aux_opt: objectives must be a list of sections'),
+    (adapting(aux_opt={'type': 'BlindSpotLoss', 'ratio': 7}), 'val: adapt: aux_opt: ratio must be at most 1, not 7'),
+    (adapting(aux_opt={'type': 'SumObjective', 'objectives': 3}), 'aux_opt: objectives must be a list, not 3'),
     (adapting(aux_opt={'type': 'SURELoss', 'epsilon': -1}), 'aux_opt: epsilon must be greater than 0'),
     (adapting(guard={'every': 0, 'aux_opt': {'type': 'BlindSpotLoss'}}), 'val: adapt: guard: every must be at least 1'),
     (adapting(params='some'), "params must be one of heads, all, gains, input, not 'some'"),
