@@ -47,7 +47,9 @@ def test_contents(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'maxl_sr').rglob('*.py')}
     assert {name for name in names if name.endswith('.py')} == modules and 'maxl_sr/py.typed' in names
     assert not [name for name in names if name.startswith(('tests', 'scripts', 'options'))]
-    assert not [name for name in names if name.lower().endswith(('.png', '.jpg', '.mdb'))]
+    photographs = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'maxl_sr/photographs').iterdir()}
+    assert {name for name in names if 'photographs/' in name} == photographs
+    assert not [name for name in set(names) - photographs if name.lower().endswith(('.png', '.jpg', '.mdb'))]
     assert re.search(r'Requires-Python: (<3\.13,>=3\.10|>=3\.10,<3\.13)\n', metadata)
     assert 'License-Expression: Apache-2.0\n' in metadata and f'\nVersion: {maxl_sr.__version__}\n' in metadata
 
