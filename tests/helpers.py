@@ -13,6 +13,7 @@ import maxl_sr  # noqa: F401  isort: skip  (BasicSR does not import without it)
 import basicsr.models
 import cv2
 import numpy as np
+import pytest
 import torch
 from basicsr.utils.lmdb_util import LmdbMaker
 from torch import Tensor, nn
@@ -36,6 +37,11 @@ def tiny_net(arch: type[nn.Module] = MultiTaskNet, seed: int | None = None, **ar
 def tiny_mask_net() -> MaskNet:
     """A mask network to go with it."""
     return MaskNet(num_feat=4, num_block=1)
+
+
+def slow(*cases: Any) -> list[Any]:
+    """Cases of ``parametrize`` that are left out with ``-m 'not slow'``; a tuple has a value for each argument."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case, )), marks=pytest.mark.slow) for case in cases]
 
 
 def free_port() -> int:

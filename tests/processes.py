@@ -1,5 +1,6 @@
 """Commands as processes, interrupted."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,3 +28,9 @@ def interrupted(module: str, *arguments: str, seconds: float, cwd: Path | None =
     end.cancel()
     told = '\n'.join(line for line in told.splitlines() if not line.startswith('import time:'))
     return process.returncode, told.strip()
+
+
+def kill(child: int) -> None:
+    """A forked process, killed and gone."""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

@@ -14,7 +14,7 @@ from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.presets import PRESETS
 from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.packaged import find_option_file, find_weights
-from tests.helpers import tiny_mask_net
+from tests.helpers import slow, tiny_mask_net
 
 
 def noisy(side=64):
@@ -35,7 +35,7 @@ def by_option_file(opt, image):
     return model.guard_step if model.adapt_opt is not None else 0, tensor2img([model.output])[..., ::-1]
 
 
-@pytest.mark.parametrize('name', PRESETS)
+@pytest.mark.parametrize('name', ['fast', *slow(*(name for name in PRESETS if name != 'fast'))])
 def test_every_preset_is_the_same_by_both_ways(name):
     image = noisy()
     opt = yaml.safe_load(open(find_option_file(PRESETS[name].options), encoding='utf-8'))

@@ -41,6 +41,7 @@ def tied_name(key: str) -> str:
     return 'slope' if rest == 'body.1.weight' else f'{head}.blocks.{stream}.0.{rest}'
 
 
+@pytest.mark.slow
 def test_official_checkpoint_loads(full: MIRNet) -> None:
     path = DATA.parent / 'reference' / 'mirnet_state_dict.json'
     if not path.is_file():

@@ -53,6 +53,7 @@ def test_a_folder_is_restored_once(call, folder, capsys):
     assert os.stat(folder / 'out/a.png').st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_what_is_in_out_is_no_input(call, folder):
     for _ in range(2):
         assert call('denoise', '.', '-o', 'in/out', '--steps', '0', '--device', 'cpu') == 0
@@ -60,6 +61,7 @@ def test_what_is_in_out_is_no_input(call, folder):
         'in/a.png', 'in/out/in/a.png', 'in/out/in/sub/b.jpg', 'in/sub/b.jpg']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task, scale', [('sr2', 2), ('sr4', 4), ('deblur', 1)])
 def test_tasks(call, folder, task, scale):
     assert call('restore', '--task', task, 'in/a.png', '-o', 'large.tif', '--steps', '0', '--device', 'cpu') == 0
@@ -95,6 +97,7 @@ def test_progress_is_told_in_images_megapixels_and_time(call, capsys):
     assert 'image 2 of 2, b.jpg' in told and ' of 0.0 MP' in told and 'MP/s' in told and ' left' in told
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own(call, folder):
     text = Path(find_option_file('denoise/test_fast.yml')).read_text(encoding='utf-8')
     (folder / 'own.yml').write_text(re.sub('experiments/.*net_g_latest.pth', 'weights/best.pth', text).replace(

@@ -55,6 +55,7 @@ def test_arguments_are_answered_at_once_and_without_torch(arguments, code):
     assert seconds < LIMIT  # 0.05 to 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('command, text', [
     ('train', 'name: x\n'), ('test', 'name: x\nmodel_type: SRModel\nnum_gpu: 0\ndatasets: {}\npath: {}\n'),
     ('train', None)])
@@ -79,6 +80,7 @@ def test_a_refused_option_file_takes_twice_as_long_as_torch_at_most(tmp_path, co
     raise AssertionError(f'{min(after):.2f} s, torch {min(before):.2f} s')
 
 
+@pytest.mark.slow
 def test_what_is_seldom_called_is_loaded_when_it_is_called():
     code = ('import sys, maxl_sr, torch, torchvision; from basicsr.data import degradations; '
             'print("torch._dynamo" in sys.modules, "scipy.stats" in sys.modules); '
@@ -92,6 +94,7 @@ def test_what_is_seldom_called_is_loaded_when_it_is_called():
     assert done.stdout.split() == ['False', 'False', '1.0', 'True', 'module', '0.25', 'multivariate_normal_gen'], done
 
 
+@pytest.mark.slow
 def test_a_program_that_imports_the_package_has_everything_registered():
     code = ('import maxl_sr; from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY; '
             'print("MultiTaskNet" in ARCH_REGISTRY, "MAXLModel" in MODEL_REGISTRY, maxl_sr.Restorer.__name__)')

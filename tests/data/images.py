@@ -1,9 +1,7 @@
 """Images and sets of them for the tests of the data sets."""
 
-import cv2
 import numpy as np
 import torch
-from basicsr.utils.lmdb_util import LmdbMaker
 
 from maxl_sr.data.noise import Noise
 from maxl_sr.data.synthetic_noise_dataset import SyntheticNoiseDataset
@@ -22,15 +20,6 @@ def grey(value=0.5, size=200):
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def lmdb_of(folder, path):
-    """Write the images of `folder` to an LMDB and return its path."""
-    maker = LmdbMaker(str(path), map_size=2**24)
-    for file in sorted(folder.iterdir()):
-        maker.put(file.read_bytes(), file.stem, cv2.imread(str(file)).shape)
-    maker.close()
-    return path
 
 
 def clean_set(pairs, phase='val', **more):

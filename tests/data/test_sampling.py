@@ -83,6 +83,7 @@ def test_two_ranks_draw_differently(pairs):
 
 
 # 6 images in batches of 2 are 3 iterations an epoch, 6 with an enlargement of 2
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('ratio, epoch, iteration', [
     (1, 0, 1), (1, 0, 2), (1, 0, 3), (1, 1, 4), (1, 1, 6), (2, 0, 4), (2, 0, 6), (2, 1, 7),

@@ -17,6 +17,7 @@ from maxl_sr.archs.auxiliary_head_arch import WithAuxiliaryHead
 from maxl_sr.errors import UserError
 from maxl_sr.photo import Photo
 from maxl_sr.utils.packaged import find_option_file
+from tests.helpers import slow
 
 SHAPES = [(1, 3, 37, 53), (3, 3, 9, 40), (1, 3, 64, 48), (1, 3, 1, 1), (1, 3, 2, 3), (1, 3, 5, 1)]
 TINY = {'num_feat': 4, 'feat_step': 2, 'num_block': 1, 'num_level': 2}
@@ -71,7 +72,7 @@ def test_the_enlargement_is_that_of_the_network(scale):
         torch.testing.assert_close(enlarged, multitask_arch.enlarge(x, scale), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('preset, scale', [('fast', 1), ('sr_x2', 2), ('sr_x4', 4)])
+@pytest.mark.parametrize('preset, scale', [('sr_x4', 4), *slow(('fast', 1), ('sr_x2', 2))])
 def test_onnx_restores_as_the_network_at_any_size(call, folder, capsys, preset, scale):
     onnx = pytest.importorskip('onnx')
     assert call('-o', 'net.onnx', '--preset', preset) == 0
@@ -90,6 +91,7 @@ def test_onnx_restores_as_the_network_at_any_size(call, folder, capsys, preset, 
     assert b'site-packages' not in (folder / 'net.onnx').read_bytes()
 
 
+@pytest.mark.slow
 def test_the_weights_can_be_adapted_to_a_photograph(call, folder, capsys):
     pytest.importorskip('onnx')
     options = '--image', 'in.png', '--steps', '2', '--no-guard', '--lr', '0.5'
@@ -103,6 +105,7 @@ def test_the_weights_can_be_adapted_to_a_photograph(call, folder, capsys):
     assert any(not torch.equal(weight, before[name]) for name, weight in weights.items())
 
 
+@pytest.mark.slow
 def test_a_guard_that_keeps_the_trained_weights_is_told(call, capsys):
     assert call('-o', 'net.pth', '--image', 'in.png', '--lr', '1e30') == 0
     assert 'adapted to in.png: none of the steps was kept' in capsys.readouterr().out
@@ -239,6 +242,7 @@ def test_a_wrong_call_is_told_by_the_parser(call, arguments):
     assert caught.value.code == 2
 
 
+@pytest.mark.slow
 def test_the_optional_libraries_are_imported_when_they_are_needed():
     optional = "{'onnx', 'onnxscript', 'onnxruntime', 'safetensors', 'spandrel'}"
     code = f'import sys; from maxl_sr.export import to_onnx, to_pth; sys.exit(bool({optional} & set(sys.modules)))'

@@ -58,6 +58,7 @@ def test_every_argument_is_found(loader, kind, changes):
     assert_same(model, net, image(channels=arguments['num_in_ch']))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('preset', ['fast', 'best', 'sr_x2', 'sr_x4'])
 def test_the_weights_of_the_package(loader, preset):
     model = loader.load_from_file(find_weights(f'weights/{preset}.pth'))
@@ -65,6 +66,7 @@ def test_the_weights_of_the_package(loader, preset):
     assert_same(model, plain(preset), image(9, 40))
 
 
+@pytest.mark.slow
 def test_an_exported_file(loader, tmp_path, monkeypatch):
     pytest.importorskip('safetensors')
     for suffix in ('safetensors', 'pth'):

@@ -11,6 +11,7 @@ from maxl_sr.losses.loss_util import local_mean
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
+from tests.helpers import tiny_net
 from tests.losses.whole import Whole
 
 
@@ -174,7 +175,7 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
 def test_a_head_that_leaves_noise_learns_to_remove_it():
     """Truth in place of the objective's own sight: the error against the clean image falls."""
     torch.manual_seed(0)
-    net = MultiTaskNet(num_feat=8, feat_step=4, num_block=1, num_level=2)
+    net = tiny_net(num_feat=8, feat_step=4)
     with torch.no_grad():
         for weight in net.primary_head[-1].parameters():
             weight.zero_()  # it restores nothing to begin with

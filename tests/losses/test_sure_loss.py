@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.losses.flat_noise import WINDOW, transplant_noise
 from maxl_sr.losses.loss_util import local_mean, windows
 from maxl_sr.losses.neighbor2neighbor_loss import Neighbor2NeighborLoss
 from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Objective, Task, adapt
+from tests.helpers import tiny_net
 from tests.losses.test_noise_transplant_loss import naive_clean_copy
 from tests.losses.whole import Whole
 
@@ -124,7 +124,7 @@ def test_a_quarter_of_the_image_estimates_the_same():
 
 def test_adapting_to_it_lowers_the_true_error():
     torch.manual_seed(0)
-    net = MultiTaskNet(num_feat=8, feat_step=4, num_block=1, num_level=2)
+    net = tiny_net(num_feat=8, feat_step=4)
     with torch.no_grad():
         net.primary_head[-1].weight.zero_()  # it restores nothing to begin with
     clean, y = photo('correlated', size=96)

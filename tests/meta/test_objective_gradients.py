@@ -13,6 +13,7 @@ from maxl_sr.losses.photograph_noise_loss import PhotographNoiseLoss
 from maxl_sr.losses.redegradation_loss import RedegradationLoss
 from maxl_sr.losses.sum_loss import SumObjective
 from maxl_sr.losses.sure_loss import SURELoss
+from tests.helpers import slow
 from tests.meta.unrolled import (
     EXACT,
     Problem,
@@ -45,10 +46,10 @@ OBJECTIVES = {
 ROUNDED = {'left noise': 1e-10}  # the error of the loss: it is a ratio of small differences
 
 
-@pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
+@pytest.mark.parametrize('arch', [MultiTaskNet, *slow(ParallelMultiTaskNet)])
 @pytest.mark.parametrize('params', ['heads', 'all'])
 @pytest.mark.parametrize('objective', OBJECTIVES)
-@pytest.mark.parametrize('steps', [1, 3, 5])
+@pytest.mark.parametrize('steps', [3, *slow(1, 5)])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
     _pattern.cache_clear()
     problem = Problem(arch)
@@ -68,7 +69,7 @@ def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
         assert reached == {'body', 'primary_head', 'aux_head', 'mask'}
 
 
-@pytest.mark.parametrize('space', ['gains', 'input'])
+@pytest.mark.parametrize('space', ['gains', *slow('input')])
 @pytest.mark.parametrize('objective', ['paper', 'blind spots', 'neighbours', 'transplant', 'photograph', 'left noise',
                                        'sum'])
 def test_gains_and_offset_of_the_input_equal_unrolled_autograd(space, objective):

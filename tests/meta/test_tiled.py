@@ -9,7 +9,7 @@ from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.losses.sure_loss import SURELoss
 from maxl_sr.meta import BoundNet, Task, Tiling, adapt
-from tests.helpers import tiny_net
+from tests.helpers import slow, tiny_net
 
 
 def make(arch=MultiTaskNet, scale=1):
@@ -61,10 +61,10 @@ def test_the_halo_covers_the_receptive_field_and_hardly_more(arch, arguments):
         assert reach > 0.7 * net.halo
 
 
-@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), BlindSpotLoss(),
-                                       NoiseTransplantLoss(flatness=float('inf')), SURELoss(flatness=float('inf'))])
+@pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), *slow(
+    BlindSpotLoss(), NoiseTransplantLoss(flatness=float('inf')), SURELoss(flatness=float('inf')))])
 @pytest.mark.parametrize('params', ['heads', 'all'])
-@pytest.mark.parametrize('optimizer', ['sgd', 'adam'])
+@pytest.mark.parametrize('optimizer', ['adam', *slow('sgd')])
 def test_adapted_weights_are_those_of_the_whole(objective, params, optimizer):
     net, y = make(), torch.rand(1, 3, 140, 100, dtype=torch.float64)
     mask = torch.rand(1, 1, 140, 100, dtype=torch.float64)
@@ -82,6 +82,7 @@ def test_images_that_cannot_be_split_alike_are_not_split():
     assert bound.forward_features(x) is not x and torch.equal(bound.restored(), net(x))
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_tile():
     """No layer sees more pixels of a large image than of a small one."""
     net, most, sizes = make().float(), [], []

@@ -45,6 +45,7 @@ def outer_gradient(rank, world_size, kind, opt, out):
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ITERATION)
 def test_two_processes_equal_one_on_the_joined_batch(kind, make_pairs, tmp_path):
     results = []
@@ -84,6 +85,7 @@ def reported(folder):
     return re.findall(r'# (\w+): ([\d.]+)', log)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('images, processes', [(5, 2), (1, 2), (2, 3)])
 def test_a_sharded_test_gives_the_report_of_one_process(images, processes, make_pairs, run, tmp_path):
     pairs = make_pairs(count=images)
@@ -103,6 +105,7 @@ def test_a_sharded_test_gives_the_report_of_one_process(images, processes, make_
     assert pictures['one'] == pictures['several'] and len(pictures['one']) == 5 * images
 
 
+@pytest.mark.slow
 def test_checkpoints_are_the_same_for_any_number_of_processes(make_pairs, run, tmp_path):
     opt = train_options('MetaTransferModel', make_pairs())
     opt['train']['inner'].update(learn_lr='tensor')
@@ -136,6 +139,7 @@ def test_all_reduce_in_buckets(tmp_path):
         assert torch.equal(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('model', ['MetaTransferModel', 'SRModel'])
 def test_launcher_pytorch_runs_with_gloo(model, make_pairs, tmp_path):
     opt = train_options('MetaTransferModel', make_pairs())

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import maxl_sr.prepare
-from tests.helpers import train_options
+from tests.helpers import slow, train_options
 
 
 def weights(folder):
@@ -23,6 +23,7 @@ def weights(folder):
             for net in 'gm'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('model, workers', [('MAXLModel', 0), ('MetaTransferModel', 2)])
 def test_killed_and_resumed_equals_undisturbed(model, workers, make_pairs, run, tmp_path):
     pairs = make_pairs(count=5)
@@ -77,7 +78,7 @@ def test_no_half_written_state_is_left_under_its_name(make_pairs, run, tmp_path,
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('workers', [0, *slow(2)])
 def test_prefetching_draws_the_same(workers, make_pairs, run, tmp_path):
     opt = train_options('MAXLModel', make_pairs(count=5))
     for name, mode in (('plain', None), ('prefetched', 'cpu')):

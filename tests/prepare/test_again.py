@@ -124,6 +124,7 @@ def test_interrupted_lmdb_leaves_no_final_one(nam: Path, tmp_path: Path, monkeyp
     assert names(out) == ['gt.lmdb', 'lq.lmdb', 'manifest_lmdb.json']
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason='sends SIGINT to a process group')
 def test_ctrl_c_in_a_real_run(tmp_path: Path) -> None:
     save(tmp_path / 'in' / '000.png', texture(400, 400))

@@ -35,6 +35,7 @@ def test_the_input_of_the_polyu_validation_crops(tmp_path):
     assert count == 20 and psnr == pytest.approx(36.23, abs=0.005)
 
 
+@pytest.mark.slow
 def test_a_few_iterations_of_stage_2_on_sidd(run, tmp_path):
     data = tmp_path / 'sidd'
     assert prepare.main(['sidd', str(DATA / 'sidd_small_256'), '-o', str(data), '--size', '0', '--scenes',

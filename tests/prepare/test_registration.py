@@ -162,6 +162,7 @@ def test_layouts_of_own_pairs(layout, tmp_path, capsys):
     assert 'two' in fails(capsys, 'pairs', root, '-o', tmp_path / 'other')
 
 
+@pytest.mark.slow
 def test_a_burst_gives_a_pair(tmp_path, capsys):
     clean = scene()
     rng = np.random.default_rng(4)

@@ -175,6 +175,7 @@ def test_the_links_of_the_pages_lead_somewhere(page):
         assert not target or target.startswith('https://') or (page.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip('mkdocs')
     done = python('-m', 'mkdocs', 'build', '--strict', '--site-dir', str(tmp_path / 'site'),
@@ -183,6 +184,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert (tmp_path / 'site/api/meta/index.html').is_file()
 
 
+@pytest.mark.slow
 def test_the_network_of_the_readme_adapts():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     code, = (block for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL) if 'WithAuxiliaryHead' in block)

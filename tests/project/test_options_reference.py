@@ -55,6 +55,7 @@ def test_the_page_is_up_to_date():
     assert runpy.run_path(str(SCRIPT))['page']() == TEXT, 'python scripts/options_reference.py'
 
 
+@pytest.mark.slow
 def test_an_old_page_is_told(tmp_path):
     (tmp_path / 'docs').mkdir()
     (tmp_path / 'options').mkdir()

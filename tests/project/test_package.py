@@ -54,6 +54,7 @@ def test_contents(wheel):
     assert 'License-Expression: Apache-2.0\n' in metadata and f'\nVersion: {maxl_sr.__version__}\n' in metadata
 
 
+@pytest.mark.slow
 def test_the_source_distribution_makes_the_same_wheel(source, wheel, tmp_path):
     code = f'from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})'
     subprocess.run([sys.executable, '-c', code], cwd=source, check=True, capture_output=True)
@@ -90,6 +91,7 @@ def test_the_environment_is_made_anew_for_other_dependencies_alone(tmp_path):
     assert compared(text.replace('"torch>=2.6"', '"torch>=2.7"')) != told
 
 
+@pytest.mark.slow
 def test_trains_tests_and_finds_its_option_files(wheel, make_pairs, tmp_path, monkeypatch):
     monkeypatch.delenv('PYTHONPATH', raising=False)  # of a checkout
     home = tmp_path / 'elsewhere'

@@ -5,7 +5,6 @@ import http.client
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -148,11 +147,6 @@ def in_a_page_folder(folder):
             time.sleep(600)
     finally:
         os._exit(0)
-
-
-def kill(child):
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
 
 
 def photograph(seed, side=400):

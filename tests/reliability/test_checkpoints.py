@@ -43,6 +43,7 @@ def figures(tmp_path):
     return [row.rsplit(',', 1)[0] for row in rows]  # without the seconds
 
 
+@pytest.mark.slow
 def test_unambiguous_checkpoints_give_the_same_figures(run, trained, tmp_path):
     path = Path(trained['path']['pretrain_network_g'])
     weights = torch.load(path)['params']

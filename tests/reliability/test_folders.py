@@ -14,11 +14,12 @@ from maxl_sr.folders import find
 from maxl_sr.photo import Photo
 from maxl_sr.report import Report
 from maxl_sr.work_list import work_list
+from tests.helpers import slow
 from tests.photo_runs import BAD_NAME, denoise, files, photograph, tiny
 
 
-@pytest.mark.parametrize('name', [BAD_NAME, 'sub/' + BAD_NAME, os.fsdecode(b'\xff\xfe/a.png'),
-                                  os.fsdecode(b'\xe7\x85/\xa7.jpg')])
+@pytest.mark.parametrize('name', [BAD_NAME, *slow('sub/' + BAD_NAME, os.fsdecode(b'\xff\xfe/a.png'),
+                                                   os.fsdecode(b'\xe7\x85/\xa7.jpg'))])
 def test_a_name_that_is_not_utf8_is_named_and_the_rest_is_done(call, folder, name):
     photograph(folder / 'plain.png').rename(folder / 'in' / 'new.png')
     path = folder / 'in' / name
@@ -54,8 +55,9 @@ def test_compare_reads_names_that_are_not_utf8(call, folder):
     assert code == 2 and told.err.isprintable() is False and 'caf' in told.err
 
 
-@pytest.mark.parametrize('name', ['照片一.png', 'naïve.jpg', 'a b\tc.png', "quote'\".png", '-dash.png',
-                                  'x' * 250 + '.png', '📷.webp', '%2e.png', 'a\nb.png', '=1+1.png', 'ｆｕｌｌ.png'])
+@pytest.mark.parametrize('name', ['照片一.png', *slow('naïve.jpg', 'a b\tc.png', "quote'\".png", '-dash.png',
+                                                        'x' * 250 + '.png', '📷.webp', '%2e.png', 'a\nb.png',
+                                                        '=1+1.png', 'ｆｕｌｌ.png')])
 def test_strange_names_are_kept(call, folder, name):
     shutil.rmtree(folder / 'in')
     photograph(folder / 'in' / name)
@@ -78,7 +80,7 @@ def special(path, kind):
         path.symlink_to('/dev/zero')
 
 
-KINDS = ['a named pipe', 'a socket', 'a device']
+KINDS = ['a named pipe', *slow('a socket', 'a device')]
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -163,6 +163,7 @@ def replaced(opt, path, value):
     return opt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['MAXLModel', 'MetaTransferModel', 'SRModel', 'test'])
 @seeded(25)
 @given(data=st.data())

@@ -3,7 +3,6 @@
 import gc
 import io
 import os
-import struct
 import tempfile
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from maxl_sr.errors import UserError  # noqa: E402
 from maxl_sr.folders import megapixels  # noqa: E402
 from maxl_sr.formats import endings, heif, jpeg, png  # noqa: E402
 from maxl_sr.photo import Photo  # noqa: E402
+from tests.formats.photo_files import with_segment
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (40, 24))
 
@@ -31,10 +31,6 @@ def encoded(kind, array=PIXELS, **options):
         options['append_images'] = [Image.fromarray(255 - array)]
     Image.fromarray(array).save(file, kind, **options)
     return file.getvalue()
-
-
-def with_segment(data, marker, payload):
-    return data[:2] + bytes([0xff, marker]) + struct.pack('>H', len(payload) + 2) + payload + data[2:]
 
 
 def exif():
@@ -134,6 +130,7 @@ def read(path):
     return photo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', FILES)
 def test_changed_files_are_read_or_refused(tmp_path, kind):
     path = tmp_path / f'a{SUFFIX.get(kind, "." + kind)}'

@@ -232,6 +232,7 @@ def test_a_test_by_option_file_takes_any_size(make_pairs, run, tmp_path, name):
     assert (tmp_path / 'results/tiny_test/tiny.csv').read_text().count('\n') == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['EncoderDecoder', 'Split', 'Larger'])
 def test_an_export_takes_any_size(tmp_path, monkeypatch, name):
     runtime = pytest.importorskip('onnxruntime')

@@ -8,12 +8,14 @@ import sys
 import time
 
 import psutil
+import pytest
 import torch
 import yaml
 
 from tests.helpers import free_port, train_options
 
 
+@pytest.mark.slow
 def test_a_training_on_two_nodes_survives_a_killed_process(make_pairs, tmp_path):
     opt = train_options('MetaTransferModel', make_pairs())
     opt['train']['total_iter'] = 40

@@ -10,7 +10,10 @@ import psutil
 import pytest
 
 pytest.importorskip('gradio', reason="the extra 'web' is not installed")
-from tests.reliability.page_visitors import PATIENCE, PORT, Page, Visitor, in_a_page_folder, kill, upload  # noqa: E402
+from tests.processes import kill
+from tests.reliability.page_visitors import PATIENCE, PORT, Page, Visitor, in_a_page_folder, upload  # noqa: E402
+
+pytestmark = pytest.mark.slow  # a page that computes
 
 
 @pytest.fixture(scope='module')

@@ -85,6 +85,7 @@ def test_a_plain_script_refuses_in_a_sentence(script, options, tmp_path, text, c
     assert 'the package brings options/' in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_copy_of_basicsr_s_pipeline_resumes_and_ends_in_a_sentence(run, options, tmp_path):
     assert run('train', options) == 0
     text = Path(basicsr.train.__file__).read_text().replace('osp.join(__file__, osp.pardir, osp.pardir)', '"."')

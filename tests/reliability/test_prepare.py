@@ -171,6 +171,7 @@ def images_in(folder):
             if path.is_file() and path.suffix in ('.png', '.txt')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('flags', [[], ['--lmdb']])
 def test_killed_runs_leave_nothing_behind(pairs, tmp_path, flags):
     prepare.run(['pairs', str(pairs), '-o', str(tmp_path / 'whole'), '--size', '16', *flags])

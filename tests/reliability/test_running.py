@@ -237,6 +237,7 @@ def test_interrupted_while_it_starts(command, seconds, tmp_path):
     assert told == (130, 'interrupted')
 
 
+@pytest.mark.slow
 def test_interrupted_while_it_trains(run, options, tmp_path):
     edited(options, train__total_iter=100000, logger__save_checkpoint_freq=5, datasets__train__num_worker_per_gpu=1)
     (tmp_path / 'x.yml').write_text(yaml.safe_dump(options))

@@ -21,8 +21,9 @@ from maxl_sr.restorer import Restorer
 from maxl_sr.utils.files import replacing
 from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.work_list import work_list
+from tests.helpers import slow
 from tests.photo_runs import denoise, files, photograph, tiny
-from tests.processes import interrupted
+from tests.processes import interrupted, kill
 
 
 class Odd(torch.nn.Module):
@@ -143,6 +144,7 @@ def test_a_terminal_has_a_bar_and_the_closing_line(call, monkeypatch):
     assert 'image 2 of 2, b.jpg: ' not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['closed', 'none'])
 def test_whoever_reads_the_log_may_leave(call, folder, monkeypatch, how):
     """As under ``2>&1 | head -1`` and ``2>&-``."""
@@ -178,11 +180,6 @@ def writer(path):
         os._exit(0)
 
 
-def kill(child):
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-
-
 def test_half_written_files_of_killed_runs_are_removed_and_those_of_others_are_not(folder):
     (folder / 'out').mkdir()
     killed, alive = (writer(folder / 'out' / name) for name in ('killed.png', 'alive.png'))
@@ -214,7 +211,7 @@ def test_a_full_disk_leaves_nothing_half(call, folder):
                                        ('export', '-o', 'net.pth'), ('train', '-opt', 'cpu/test_real.yml'),
                                        ('web', '--port', '7931'),
                                        ('prepare', 'div2k', 'in', '-o', 'made')])
-@pytest.mark.parametrize('seconds', [0, 1])
+@pytest.mark.parametrize('seconds', [0, *slow(1)])
 def test_ctrl_c_in_the_first_seconds_is_no_traceback(folder, arguments, seconds):
     assert interrupted('maxl_sr', *arguments, seconds=seconds) == (130, 'interrupted')
 

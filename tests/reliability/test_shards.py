@@ -60,6 +60,7 @@ def test_shares_of_a_cluster(monkeypatch, variables, expected):
             parse_shard('auto')
 
 
+@pytest.mark.slow
 def test_four_processes_restore_every_file_once(folder):
     for number in range(12):
         photograph(folder / f'in/more/{number}.png', number)

@@ -16,11 +16,11 @@ from maxl_sr.presets import PRESETS
 from maxl_sr.restore.pixels import sample
 from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.packaged import PACKAGE, find_option_file
-from tests.helpers import tiny_mask_net, tiny_net
+from tests.helpers import slow, tiny_mask_net, tiny_net
 from tests.restore.restorers import ADAPTING, image, make
 
 
-@pytest.mark.parametrize('name', PRESETS)
+@pytest.mark.parametrize('name', ['fast', *slow(*(name for name in PRESETS if name != 'fast'))])
 def test_presets_restore_as_their_option_files_say(name):
     restorer = Restorer.from_pretrained(name, 'cpu')
     with open(find_option_file(PRESETS[name].options), encoding='utf-8') as file:
@@ -41,7 +41,7 @@ def test_presets_restore_as_their_option_files_say(name):
     assert run.steps <= len(run.losses) <= steps and bool(run.losses) == restorer.adapts and run.seconds > 0
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, *slow(np.float16, np.float32, np.float64)])
 @pytest.mark.parametrize('shape', [(60, 72, 3), (60, 72, 1), (60, 72), (61, 75, 3), (1, 1, 3), (3, 200, 3)])
 def test_the_kind_of_the_image_is_kept(dtype, shape):
     y = image(72, 204, 3, dtype=dtype)[:shape[0], :shape[1]]
@@ -54,8 +54,8 @@ def test_the_kind_of_the_image_is_kept(dtype, shape):
     np.testing.assert_allclose(restored / largest, whole, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize('scale', [1, 2])
-@pytest.mark.parametrize('sampled', [None, 2000])
+@pytest.mark.parametrize('scale', [1, *slow(2)])
+@pytest.mark.parametrize('sampled', [None, *slow(2000)])
 def test_tiles_do_not_change_the_result(scale, sampled):
     y = image(120, 96, dtype=np.float32)
     objective = {'type': 'BlindSpotLoss' if scale == 1 else 'MaskedReconstructionLoss'}
@@ -181,6 +181,7 @@ def test_mistakes_in_an_option_file_are_named(tmp_path, changes, message):
         Restorer.from_options(str(tmp_path / 'test.yml'), device='cpu')
 
 
+@pytest.mark.slow
 def test_an_option_file_that_adapts_as_it_was_trained(tmp_path):
     with open(find_option_file(PRESETS['fast'].options), encoding='utf-8') as file:
         opt = {**yaml.safe_load(file), 'path': {'pretrain_network_g': 'weights/fast.pth'}}

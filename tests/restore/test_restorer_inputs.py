@@ -7,13 +7,14 @@ import torch
 
 from maxl_sr import Restorer
 from maxl_sr.errors import UserError
+from tests.helpers import slow
 from tests.restore.restorers import ADAPTING, image, make
 
 
-@pytest.mark.parametrize('dtype', [torch.uint8, torch.uint16, torch.float32, torch.float64, torch.float16,
-                                   torch.bfloat16])
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.uint16, torch.float32,
+                                   *slow(torch.float64, torch.float16, torch.bfloat16)])
 @pytest.mark.parametrize('shape', [(3, 60, 72), (1, 3, 60, 72), (60, 72), (1, 60, 72), (1, 1, 60, 72)])
-@pytest.mark.parametrize('scale', [1, 2])
+@pytest.mark.parametrize('scale', [1, *slow(2)])
 def test_tensors(dtype, shape, scale):
     y = image(channels=3 if 3 in shape else 1, dtype=np.float32)
     planes = torch.from_numpy(y).permute(2, 0, 1).reshape(shape)

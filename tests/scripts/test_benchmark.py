@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import pytest
 
 from tests.helpers import ROOT, python
 
@@ -13,6 +14,7 @@ def benchmark(tmp_path, *arguments):
     return python(RUN, '--tiny', '--rounds', '1', '--threads', '1', *arguments, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_variants_agree_and_everything_is_written(tmp_path):
     done = benchmark(tmp_path, '--groups', 'MTL', 'processes')
     assert done.returncode == 0, done.stderr[-2000:]

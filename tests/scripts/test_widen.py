@@ -14,6 +14,7 @@ def widen(*arguments):
     return python(SCRIPT, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
 @pytest.mark.parametrize('scale', [1, 2])
 def test_it_computes_the_same_with_twice_as_many_features(tmp_path, arch, scale):

@@ -10,6 +10,7 @@ import basicsr.train as basicsr_train
 import basicsr.utils.dist_util as dist_util
 import basicsr.utils.file_client as file_client
 import basicsr.utils.options as basicsr_options
+import pytest
 import torch
 import yaml
 
@@ -84,6 +85,7 @@ def test_torch_load_and_current_device_come_back_after_resuming(make_pairs, run)
     assert torch.load is load and torch.cuda.current_device is current_device
 
 
+@pytest.mark.slow
 def test_a_plain_script_works_as_well(make_pairs, tmp_path):
     (tmp_path / 'opt.yml').write_text(yaml.safe_dump(train_options('MAXLModel', make_pairs())))
     (tmp_path / 'train.py').write_text('import os\nimport maxl_sr\nfrom basicsr.train import train_pipeline\n'

@@ -47,6 +47,7 @@ def test_processes_of_a_host_share_its_memory(cgroup, monkeypatch):
     assert machine.free_memory(CPU) == 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='mallopt is that of glibc')
 @pytest.mark.parametrize('own, kept', [({}, True), ({'MALLOC_TRIM_THRESHOLD_': '1000000'}, False)])
 def test_freed_memory_is_kept_unless_the_user_has_chosen(own, kept):

@@ -12,6 +12,7 @@ from tests.web.visitor import PATIENCE, Visitor, browser_api, by_command_line
 web = pytest.importorskip('maxl_sr.web')
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_two_browsers_at_once(server, photos, tmp_path):
     def use(name):  # a thread of Playwright each
@@ -66,6 +67,7 @@ def test_the_name_of_a_session_is_no_path(tmp_path):
         'files', 'files/photo.png', 'other', 'other/photo.png']
 
 
+@pytest.mark.slow
 def test_a_photograph_may_be_called_as_the_pictures_are(tmp_path):
     (tmp_path / 'result').mkdir()
     Image.new('RGB', (40, 30), 'teal').save(tmp_path / 'after.jpg')

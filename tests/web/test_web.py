@@ -17,6 +17,7 @@ gradio = pytest.importorskip('gradio', reason="the extra 'web' is not installed"
 web = pytest.importorskip('maxl_sr.web')
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize('name', ['turned.jpg', 'deep.tif'])
 def test_a_photograph_is_restored_as_by_the_command_line(visit, photos, tmp_path, name):
@@ -32,6 +33,7 @@ def test_a_photograph_is_restored_as_by_the_command_line(visit, photos, tmp_path
     assert size == ([128, 192] if name == 'turned.jpg' else [192, 128])  # upright
 
 
+@pytest.mark.slow
 def test_other_hosts_are_neither_asked_nor_answered(server):
     port = server[0].rpartition(':')[2]
     for host, code in ((f'127.0.0.1:{port}', 200), (f'localhost:{port}', 200), ('example.org', 400)):
@@ -44,6 +46,7 @@ def test_other_hosts_are_neither_asked_nor_answered(server):
             assert error.code == code
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_slider_moves(visit, photos):
     visitor = visit()
@@ -63,6 +66,7 @@ def test_the_slider_moves(visit, photos):
     assert 70 < covered() < 90
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_mask_is_shown_where_there_is_one(visit, photos):
     visitor = visit()
@@ -75,6 +79,7 @@ def test_the_mask_is_shown_where_there_is_one(visit, photos):
     assert size == [384, 256]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_computation_can_be_stopped(visit, photos):
     visitor = visit()
@@ -93,6 +98,7 @@ def test_a_computation_can_be_stopped(visit, photos):
     visitor.page.wait_for_selector('#figures >> text=pixels')
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_an_example(visit):
     visitor = visit()
@@ -102,6 +108,7 @@ def test_an_example(visit):
     visitor.page.wait_for_selector('text=coffee.jpg has 0.2 megapixels, this page takes 0.1')
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_what_cannot_be_restored_is_named_without_the_folders_of_the_server(visit, tmp_path):
     visitor = visit()
