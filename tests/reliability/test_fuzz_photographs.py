@@ -20,7 +20,7 @@ from maxl_sr.errors import UserError  # noqa: E402
 from maxl_sr.folders import megapixels  # noqa: E402
 from maxl_sr.formats import endings, heif, jpeg, png  # noqa: E402
 from maxl_sr.photo import Photo  # noqa: E402
-from tests.formats.photo_files import with_segment
+from tests.formats.photo_files import with_segment  # noqa: E402
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (40, 24))
 

@@ -21,7 +21,7 @@ from maxl_sr.web.limits import limits_of  # noqa: E402
 from maxl_sr.web.middleware import Door, known_names  # noqa: E402
 from maxl_sr.web.runs import Runs, StoppedError  # noqa: E402
 from maxl_sr.web.sessions import Sessions, Uploads  # noqa: E402
-from tests.processes import kill
+from tests.processes import kill  # noqa: E402
 from tests.reliability.page_visitors import in_a_page_folder, photograph  # noqa: E402
 
 
