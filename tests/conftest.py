@@ -17,6 +17,7 @@ import maxl_sr  # noqa: F401  isort: skip
 import basicsr.utils.logger as basicsr_logger
 import cv2
 
+from maxl_sr.restore import precision
 from tests.helpers import CHROMIUM, DATA, photograph, train_options
 
 torch.set_num_threads(1)
@@ -31,6 +32,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip('there is no Chromium')
     if 'real_data' in marks and not DATA.is_dir():
         pytest.skip(f'there are no real photographs in {DATA} (set MAXL_SR_DATA)')
+
+
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trial of lower precisions: it takes a second for every network, and what is faster depends on the machine."""
+    monkeypatch.setattr(precision, '_candidates', lambda device: [])
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.matlab_functions import imresize
 
-from tests.helpers import meta_test_options, train_options
+from tests.helpers import meta_test_options, slow, train_options
 
 BLIND = {'sigma': [0.5, 2.0], 'downsample': 'direct'}
 
@@ -30,7 +30,7 @@ def options(model, pairs, scale, degradation):
 
 
 @pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
-@pytest.mark.parametrize('scale, degradation', [(2, BLIND), (4, {}), (1, {'motion': [3, 9]})])
+@pytest.mark.parametrize('scale, degradation', [(2, BLIND), *slow((4, {}), (1, {'motion': [3, 9]}))])
 def test_train_and_adapt(model, scale, degradation, make_pairs, run, tmp_path):
     pairs = make_pairs(count=3, height=33, width=42)
     assert run('train', options(model, pairs, scale, degradation)) == 0

@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates
 from maxl_sr.prepare import outputs
 from maxl_sr.prepare.light import match_light
 from maxl_sr.prepare.registration import Registration, Unregistrable, register
+from tests.helpers import slow
 from tests.prepare.layouts import fails, names, read, run, save
 
 FIELDS = {'shift': [[0.7, 0, 0], [-0.4, 0, 0]], 'turn and zoom': [[0.3, 0.4, -0.3], [0.2, 0.25, 0.35]],
@@ -47,7 +48,7 @@ def test_apply_moves_as_written_down():
     np.testing.assert_allclose(Registration(field, 0, 0).apply(image[..., 1]), moved(image, field)[..., 1], atol=0.01)
 
 
-@pytest.mark.parametrize('sigma', [2, 20])
+@pytest.mark.parametrize('sigma', [20, *slow(2)])
 @pytest.mark.parametrize('name', FIELDS)
 def test_a_known_field_is_found(name, sigma):
     clean, field = scene(), np.array(FIELDS[name])

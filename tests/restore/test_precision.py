@@ -17,6 +17,11 @@ LOWER = [name for name in precision.PRECISIONS if name not in ('auto', 'float32'
 ADAPT = Adapt(steps=3, lr=1e-3, optimizer='adam', aux_opt={'type': 'NoiseTransplantLoss', 'flatness': 1e9})
 
 
+@pytest.fixture(autouse=True)
+def no_trial():
+    """Here there is one."""
+
+
 @pytest.fixture(scope='module')
 def photo():
     rng = np.random.default_rng(0)
@@ -87,6 +92,11 @@ def test_a_network_that_does_not_take_the_trial_computes_in_float32(monkeypatch)
 
     monkeypatch.setattr(precision, '_candidates', lambda device: ['bfloat16'])
     assert Restorer(Odd(num_feat=8), device='cpu').precision == 'float32'
+
+
+def test_a_real_trial_chooses_one_of_them():
+    found = Restorer.from_pretrained('fast', 'cpu').precision
+    assert found in ('float32', *precision._candidates(torch.device('cpu')))
 
 
 @pytest.mark.parametrize('given', ['half', '', None, 16])

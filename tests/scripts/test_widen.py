@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
-from tests.helpers import ROOT, python
+from tests.helpers import ROOT, python, slow
 
 SCRIPT = ROOT / 'scripts/widen.py'
 
@@ -33,12 +33,13 @@ def test_it_computes_the_same_with_twice_as_many_features(tmp_path, arch, scale)
     assert not torch.allclose(gradient[:4], gradient[4:])  # the twins do not learn the same
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+@pytest.mark.parametrize('name, message', [
+    ('other.pth', 'other.pth is no checkpoint of a MultiTaskNet'),
+    *slow(('none.pth', 'there is no file {folder}/none.pth'),
+          ('text.pth', 'text.pth is no checkpoint of torch, or not a whole one'))])
+def test_what_is_no_checkpoint_is_refused(tmp_path, name, message):
     torch.save({'params': {}}, tmp_path / 'other.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
-    for name, message in (('none.pth', f'there is no file {tmp_path / "none.pth"}'),
-                          ('other.pth', 'other.pth is no checkpoint of a MultiTaskNet'),
-                          ('text.pth', 'text.pth is no checkpoint of torch, or not a whole one')):
-        done = widen(tmp_path / name, '-o', tmp_path / 'wide.pth')
-        assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
+    done = widen(tmp_path / name, '-o', tmp_path / 'wide.pth')
+    assert done.returncode == 2 and message.format(folder=tmp_path) in done.stderr and 'Traceback' not in done.stderr
     assert not (tmp_path / 'wide.pth').exists()
