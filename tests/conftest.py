@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,27 @@ import maxl_sr  # noqa: F401  isort: skip
 import basicsr.utils.logger as basicsr_logger
 import cv2
 
+from maxl_sr.restore import precision
+from tests.helpers import CHROMIUM, DATA, photograph, train_options
+
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope='session')
-def real_data() -> Path:
-    """The folder of real photographs; skips where it is absent."""
-    folder = Path(os.environ.get('MAXL_SR_DATA', Path(__file__).resolve().parents[2] / 'shared' / 'data'))
-    if not folder.is_dir():
-        pytest.skip(f'no real photographs in {folder} (set MAXL_SR_DATA)')
-    return folder
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs what is not there."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if 'gpu' in marks and not torch.cuda.is_available():
+        pytest.skip('there is no GPU')
+    if 'browser' in marks and CHROMIUM is None:
+        pytest.skip('there is no Chromium')
+    if 'real_data' in marks and not DATA.is_dir():
+        pytest.skip(f'there are no real photographs in {DATA} (set MAXL_SR_DATA)')
 
 
-def photograph(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth colour picture, uint8 (H, W, 3)."""
-    rng = np.random.default_rng(seed)
-    return cv2.resize(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trial of lower precisions: it takes a second for every network, and what is faster depends on the machine."""
+    monkeypatch.setattr(precision, '_candidates', lambda device: [])
 
 
 @pytest.fixture
@@ -55,68 +59,16 @@ def make_pairs(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-NETS = {
-    'network_g': {'type': 'MultiTaskNet', 'num_feat': 8, 'feat_step': 4, 'num_block': 1, 'num_level': 2},
-    'network_m': {'type': 'MaskNet', 'num_feat': 4, 'num_block': 1},
-}
-ADAM = {'type': 'Adam', 'lr': 1e-3, 'betas': [0.9, 0.99]}
-VAL = {
-    'val_freq': 1000, 'save_img': False, 'suffix': None,
-    'adapt': {'steps': 2, 'lr': 0.1, 'params': 'heads'},
-    'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
-}
+@pytest.fixture
+def pairs(make_pairs: Callable[..., Path]) -> Path:
+    """A folder of four pairs."""
+    return make_pairs()
 
 
-def train_options(model: str, pairs: Path) -> dict[str, Any]:
-    """Options of a tiny training of 'MAXLModel' or 'MetaTransferModel' on the folder of :func:`make_pairs`."""
-    opt: dict[str, Any] = {
-        'name': 'tiny', 'model_type': model, 'scale': 1, 'num_gpu': 0, 'manual_seed': 3,
-        'datasets': {
-            'train': {'name': 'tiny', 'gt_size': 16, 'use_hflip': True, 'use_rot': True, 'num_worker_per_gpu': 0,
-                      'batch_size_per_gpu': 2, 'dataset_enlarge_ratio': 1},
-            'val': {'name': 'tiny-val', 'type': 'MixedPairedDataset', 'dataroot_gt': f'{pairs}/gt',
-                    'dataroot_lq': f'{pairs}/lq', 'io_backend': {'type': 'disk'}, 'center_crop': 24},
-        },
-        **NETS,
-        'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
-        'train': {
-            'optim_g': ADAM, 'optim_m': ADAM,
-            'scheduler': {'type': 'MultiStepLR', 'milestones': [5], 'gamma': 0.5},
-            'total_iter': 6, 'warmup_iter': -1,
-            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
-            'aux_opt': {'type': 'MaskedReconstructionLoss', 'loss_weight': 1.0, 'reduction': 'mean'},
-        },
-        'val': VAL,
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False,
-                   'wandb': {'project': None, 'resume_id': None}},
-        'dist_params': {'backend': 'gloo', 'port': 29500},
-    }  # yapf: disable
-    if model == 'MAXLModel':
-        opt['datasets']['train'].update(type='SyntheticNoiseDataset', dataroot_gt=f'{pairs}/gt',
-                                        io_backend={'type': 'disk'})
-        opt['train'].update(alternate_every=1, inner={'lr': 1e-2},
-                            mask_opt={'type': 'TwoDirectionGradientLoss', 'loss_weight': 0.01})
-    else:
-        opt['datasets']['train'].update(type='MixedPairedDataset', dataroot_gt=f'{pairs}/gt',
-                                        dataroot_lq=f'{pairs}/lq', io_backend={'type': 'disk'})
-        opt['train'].update(inner={'steps': 2, 'lr': 0.01, 'loss_weight': 10.0})
-    return deepcopy(opt)
-
-
-def test_options(pairs: Path, models: Path) -> dict[str, Any]:
-    """Options of a meta-test of the checkpoints in the folder `models` on the folder of :func:`make_pairs`."""
-    return deepcopy({
-        'name': 'tiny_test', 'model_type': 'MetaTransferModel', 'scale': 1, 'num_gpu': 0, 'manual_seed': 3,
-        'datasets': {'test_1': {'name': 'tiny', 'type': 'MixedPairedDataset', 'dataroot_gt': f'{pairs}/gt',
-                                'dataroot_lq': f'{pairs}/lq', 'io_backend': {'type': 'disk'}}},
-        **NETS,
-        'path': {'pretrain_network_g': f'{models}/net_g_latest.pth', 'pretrain_network_m': f'{models}/net_m_latest.pth',
-                 'strict_load_g': True},
-        'val': {**VAL, 'metrics': {**VAL['metrics'], 'ssim': {'type': 'calculate_ssim', 'crop_border': 0}}},
-    })  # yapf: disable
-
-
-test_options.__test__ = False  # type: ignore[attr-defined]
+@pytest.fixture
+def options(pairs: Path) -> dict[str, Any]:
+    """Options of a tiny training of the first stage."""
+    return train_options('MAXLModel', pairs)
 
 
 @pytest.fixture
@@ -139,3 +91,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return importlib.import_module(f'maxl_sr.{command}').main()
 
     return call
+
+
+@pytest.fixture
+def refused(run, tmp_path, capfd):
+    """Function that runs a command and checks that it is refused in one line which has every text of `told`."""
+
+    def check(command, opt, *told, flags=(), written=False):
+        capfd.readouterr()
+        assert run(command, opt, *flags) == 2
+        err = capfd.readouterr().err
+        lines = [line for line in err.splitlines() if line.startswith('error: ')]
+        assert len(lines) == 1
+        assert 'Traceback' not in err
+        for text in told:
+            assert text in lines[0]
+        if not written:
+            assert err.splitlines() == lines
+            assert not {'experiments', 'results', 'tb_logger'} & set(os.listdir(tmp_path))
+
+    return check

@@ -1,8 +1,10 @@
 """Commands as processes, interrupted."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +21,16 @@ def interrupted(module: str, *arguments: str, seconds: float, cwd: Path | None =
         assert process.poll() is None
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    end = threading.Timer(60, process.kill)
+    end.start()
+    told = process.stderr.read()  # not `communicate`, which knows nothing of what readline has read beyond its line
+    process.wait()
+    end.cancel()
     told = '\n'.join(line for line in told.splitlines() if not line.startswith('import time:'))
     return process.returncode, told.strip()
+
+
+def kill(child: int) -> None:
+    """A forked process, killed and gone."""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

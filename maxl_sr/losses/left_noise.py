@@ -103,9 +103,10 @@ def flat_blocks_of(net: BoundNet, size: int, least: int) -> FlatBlocks:
 
 def check_blocks(block_size: object, least: object, least_left: float, most_spread: float) -> None:
     """Raise ``ValueError`` naming the argument if the blocks cannot be looked for."""
-    for name, value in (('block_size', block_size), ('least', least)):
-        if type(value) is not int or value < 2:
-            raise ValueError(f'{name} must be an integer of at least 2, not {value!r}')
+    # 2×2 pixels are a quadratic function, whatever they are: no detail is left of them
+    for name, value, low in (('block_size', block_size, 3), ('least', least, 2)):
+        if type(value) is not int or value < low:
+            raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
     if not 0 <= least_left <= 1:
         raise ValueError(f'least_left must be from 0 to 1, not {least_left!r}')
     if not most_spread >= 0:

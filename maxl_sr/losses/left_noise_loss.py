@@ -54,7 +54,7 @@ class LeftNoiseLoss(nn.Module):
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
         most_spread: How much its strength may differ among the flat blocks: standard deviation of its mean square, as a
             part of the mean; at least 0.
-        block_size: Side of the blocks, in pixels, at least 2.
+        block_size: Side of the blocks, in pixels, at least 3.
         least: Number of blocks that count as flat in any case, at least 2.
 
     Raises:

@@ -50,7 +50,7 @@ class PhotographNoiseLoss(nn.Module):
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
         most_spread: How much its strength may differ among the flat blocks: standard deviation of its mean square, as a
             part of the mean; at least 0.
-        block_size: Side of the blocks of noise, in pixels, at least 2.
+        block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
         seed: Seed of the draw.

@@ -92,7 +92,13 @@ class Traits:
 
 
 def is_multi_task(network: nn.Module | type[nn.Module]) -> bool:
-    """Return whether a network, or a class of networks, has the methods of :class:`MultiTaskNetwork`."""
+    """Return whether a network, or a class of networks, has the methods of :class:`MultiTaskNetwork`.
+
+    Examples:
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> is_multi_task(MultiTaskNet), is_multi_task(nn.Conv2d(3, 3, 1))
+        (True, False)
+    """
     kind = network if isinstance(network, type) else type(network)
     return issubclass(kind, MultiTaskNetwork)
 
@@ -102,6 +108,10 @@ def check_multi_task(net: nn.Module) -> None:
 
     Raises:
         UserError: It lacks a method of :class:`MultiTaskNetwork`.
+
+    Examples:
+        >>> from maxl_sr.archs.multitask_arch import MultiTaskNet
+        >>> check_multi_task(MultiTaskNet())
     """
     if not is_multi_task(net):
         raise UserError(f'a {type(net).__name__} has no heads to adapt; use MultiTaskNet or WithAuxiliaryHead')

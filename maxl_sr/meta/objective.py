@@ -42,5 +42,12 @@ class Objective(Protocol):
 
 
 def same_size(objective: Any) -> bool:
-    """Return whether `objective` compares restored image and input; False where it does not say so."""
+    """Return whether `objective` compares restored image and input; False where it does not say so.
+
+    Examples:
+        >>> from maxl_sr.losses.blind_spot_loss import BlindSpotLoss
+        >>> from maxl_sr.losses.redegradation_loss import RedegradationLoss
+        >>> same_size(BlindSpotLoss()), same_size(RedegradationLoss())
+        (True, False)
+    """
     return bool(getattr(objective, 'same_size', False))

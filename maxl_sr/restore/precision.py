@@ -80,7 +80,10 @@ def fastest(net: nn.Module, device: torch.device, multiple: int = 1) -> str:
         with computing(device, precision):
             return BoundNet(net, x).restored()
 
-    exact = restored('float32')
+    try:
+        exact = restored('float32')
+    except Exception:  # a network that takes images of some sizes only; of an image of the user's its error is told
+        return 'float32'
     least, best = GAIN * _seconds(partial(restored, 'float32'), device), 'float32'
     for precision in candidates:
         try:

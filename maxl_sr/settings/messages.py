@@ -69,7 +69,7 @@ def sentence(error: ValidationError, model: type[BaseModel] | Chooser, given: An
     if kind in BOUNDS:
         words, key = BOUNDS[kind]
         return f'{place} must be {words} {context[key]:.15g}, not {whole!r}'
-    named = KINDS.get(kind.split('_')[0]) if kind != 'is_instance_of' else KINDS.get(context['class'].lower())
+    named = KINDS.get((context['class'] if kind == 'is_instance_of' else kind).split('_')[0].lower())
     if named is not None:
         return f'{place} must be {named}, not {value!r}'
     return f'{place}: {line["msg"]}'
