@@ -128,7 +128,7 @@ def _options(opt: Mapping[str, Any], train_section: type[Section], inner_section
 def _objective_of_training(opt: Mapping[str, Any]) -> dict[str, Any] | None:
     given = (opt.get('train') or {}).get('aux_opt')
     if isinstance(given, Mapping) and given.get('type') == 'auto' and opt.get('is_train'):
-        raise UserError('train: aux_opt: auto chooses an objective for every image, in val: adapt; a training needs one')
+        raise UserError('train: aux_opt: auto chooses an objective for every image, in val: adapt; name one')
     return None if given is None else check_objective_section('train: aux_opt', given)
 
 
