@@ -38,7 +38,7 @@ OBJECTIVES = {
     'transplant': NoiseTransplantLoss(block_size=2, share=0.3, candidates=2, flatness=99),
     'risk': SURELoss(block_size=2, share=0.3, candidates=2, flatness=99),
     'photograph': PHOTOGRAPH,
-    'left noise': LeftNoiseLoss(1e-3, evenness=0.3, least=3, **ONE_PART),  # less even than that
+    'left noise': LeftNoiseLoss(1e-5, evenness=0.3, least=3, **ONE_PART),  # less even than that
     'sum': SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5},
                          {'type': 'NoiseTransplantLoss', 'block_size': 2, 'share': 0.3, 'candidates': 2,
                           'flatness': 99}, {'type': 'MaskedReconstructionLoss'}]),
