@@ -27,6 +27,8 @@ from maxl_sr.restore.restoration import Found, Restoration
 from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.utils.machine import find_device, keep_freed_memory, memory_format
 
+__all__ = ['MOST_STEPS', 'SAMPLE', 'Restoration', 'Restorer']
+
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
 MOST_STEPS = 100_000
 

@@ -132,7 +132,8 @@ class AdaptiveModel(SavingModel):
         """
         if self.net_m is None:
             return None
-        return checkpoint(self.net_m, lq, use_reentrant=False, preserve_rng_state=False)
+        mask: Tensor = checkpoint(self.net_m, lq, use_reentrant=False, preserve_rng_state=False)
+        return mask
 
     def outer_step(self, gradients: Gradients, nets: list[nn.Module | None],
                    optimizers: list[torch.optim.Optimizer]) -> OuterStep:
@@ -194,7 +195,7 @@ class AdaptiveModel(SavingModel):
 
     def get_current_visuals(self) -> OrderedDict[str, Tensor]:
         """Return the images of ``SRModel`` and, after an adaptation, 'before' and 'mask' on the CPU."""
-        visuals = super().get_current_visuals()
+        visuals: OrderedDict[str, Tensor] = super().get_current_visuals()
         if self.adapt_opt is not None:
             visuals['before'] = self.adapted.before.cpu()
             if self.adapted.mask is not None:

@@ -1,6 +1,7 @@
 """One iteration of training: gradients, then optimisers; on a GPU both as one CUDA graph."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
@@ -91,7 +92,7 @@ class OuterStep:
         torch.cuda.current_stream().wait_stream(stream)
         return losses
 
-    def _groups(self) -> list[dict]:
+    def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _prepare_optimizers(self) -> None:
