@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import lmdb
 import torch
@@ -98,13 +97,24 @@ def _calls(function: Callable[..., Any], text: str) -> bool:
 
 
 @contextmanager
+def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Put `value` in place of what a module or class has under this name, for a while."""
+    original = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, original)
+
+
+@contextmanager
 def _cpu_instead_of_cuda() -> Iterator[None]:
     """Let code that names the current CUDA device run without one."""
     def load(*args: Any, **kwargs: Any) -> Any:
         return torch_load(*args, **{**kwargs, 'map_location': 'cpu'})
 
     torch_load = torch.load
-    with mock.patch.object(torch.cuda, 'current_device', lambda: 0), mock.patch.object(torch, 'load', load):
+    with _replaced(torch.cuda, 'current_device', lambda: 0), _replaced(torch, 'load', load):
         yield
 
 
@@ -116,7 +126,7 @@ def without_compiler() -> Iterator[None]:
     """
     optimizer = torch.optim.Optimizer
     plain = getattr(optimizer.add_param_group, '__wrapped__', optimizer.add_param_group)
-    with mock.patch.object(optimizer, 'add_param_group', plain):
+    with _replaced(optimizer, 'add_param_group', plain):
         yield
 
 
@@ -216,7 +226,7 @@ def _patch_lmdb() -> None:
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        with mock.patch.object(lmdb, 'open', open_once):
+        with _replaced(lmdb, 'open', open_once):
             original(self, *args, **kwargs)
 
     file_client.LmdbBackend.__init__ = __init__

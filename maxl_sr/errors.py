@@ -1,6 +1,8 @@
 """The one exception for a user's mistake."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 
@@ -18,3 +20,16 @@ class UserError(ValueError):
             text = text.strip().splitlines()[-1].removeprefix(f'{UserError.__module__}.UserError: ')
         # One line, also where a file name has more
         super().__init__(CONTROL.sub(lambda match: repr(match[0])[1:-1], text))
+
+
+@contextmanager
+def telling(where: str) -> Iterator[None]:
+    """Turn what BasicSR and torch raise at a wrong option into a ``UserError`` that names the section."""
+    try:
+        yield
+    except UserError:
+        raise
+    except KeyError as error:
+        raise UserError(f'{where}: key {error} is missing') from error
+    except Exception as error:
+        raise UserError(f'{where}: {" ".join(str(error).split()) or type(error).__name__}') from error

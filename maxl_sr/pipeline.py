@@ -8,10 +8,9 @@ import functools
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,15 @@ import basicsr.utils.options as basicsr_options
 import torch
 
 from maxl_sr import policy
+from maxl_sr.adaptation import checkpoint
 from maxl_sr.compat import without_compiler
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import preflight, read_option_file
+from maxl_sr.preflight import preflight
+from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.startup import INTERRUPTED
 from maxl_sr.toolbox.models import last_good
 from maxl_sr.toolbox.seams import argv_of_basicsr, replace_everywhere
+from maxl_sr.utils.files import clear_away
 from maxl_sr.utils.lock import locked
 from maxl_sr.utils.memory import is_out_of_memory
 from maxl_sr.utils.packaged import find_option_file, find_weights
@@ -34,7 +36,6 @@ from maxl_sr.utils.packaged import find_option_file, find_weights
 # What torch says where the machine, not the program, is at fault
 PEERS = ('Connection closed by peer', 'Connection reset by peer', 'Socket Timeout', 'Timed out waiting',
          'Broken pipe', 'failed to recv', 'Connection was likely closed', 'Application timeout caused pair closure')
-LITTER = re.compile(r'\.partial-.*|\.[0-9a-f]{32}\.partial(\..*)?')  # of processes that were killed
 
 
 class _Run:
@@ -93,6 +94,8 @@ def _parse(parse_options: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     for key, value in opt['path'].items():
         if key.startswith('pretrain_network') and isinstance(value, str):
             opt['path'][key] = find_weights(value)
+    checkpoint.keep()  # until the model is made, or everything has failed
+    (_held if _run is None else _run.held).callback(checkpoint.forget)
     with without_compiler():
         preflight(opt)
     if opt['rank'] == 0:
@@ -115,12 +118,7 @@ def _take_folder(opt: dict[str, Any]) -> None:
     """Lock the folder that the run will write, and clear away what killed runs have left in it."""
     folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
     (_held if _run is None else _run.held).enter_context(locked(folder))
-    for parent, folders, files in os.walk(folder):
-        for name in filter(LITTER.fullmatch, folders):
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-        for name in filter(LITTER.fullmatch, files):
-            with suppress(OSError):
-                os.unlink(os.path.join(parent, name))
+    clear_away(folder)
 
 
 def _told(function: Callable[..., Any], *args: Any, arguments: Sequence[str] | None = None) -> int:

@@ -8,11 +8,11 @@ class Preset(NamedTuple):
 
     Attributes:
         options: The option file of its test, in ``options``; the weights are ``weights/NAME.pth``.
-        task: What it is for: 'denoise', 'enlarge' or 'sharpen'.
+        purpose: What it is for: 'denoise', 'enlarge' or 'sharpen'.
     """
 
     options: str
-    task: str
+    purpose: str
 
 
 PRESETS = {

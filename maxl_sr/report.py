@@ -123,6 +123,11 @@ def _replace(path: Path, text: str) -> None:
         partial.write_text(text, encoding='utf-8', newline='')
 
 
+def _save(picture: pyvips.Image, path: Path) -> None:
+    with replacing(path) as partial:
+        picture.write_to_file(str(partial), keep='none')
+
+
 class Report:
     """A folder of ``report.csv``, ``index.html`` and pictures, whole after every image; earlier runs' rows stay.
 
@@ -136,7 +141,7 @@ class Report:
     def __init__(self, folder: Path) -> None:
         check_name(folder, '--report ')
         check_folder(folder, '--report ')
-        remove_partial_files([folder])
+        remove_partial_files([folder, folder / 'pictures'])
         self.folder = folder
         self._table = folder / 'report.csv'
         self._rows: dict[str, Row] = {}
@@ -175,13 +180,11 @@ class Report:
         folder = self.folder / 'pictures'
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            photo.shown(photo.pixels[part]).pngsave(str(folder / f'{name}_before.png'), keep='none')
-            after = photo.shown(done.image[scaled(part, restorer.scale)])
-            after.pngsave(str(folder / f'{name}_after.png'), keep='none')
-            overview = photo.shown(done.image).thumbnail_image(OVERVIEW)
-            overview.jpegsave(str(folder / f'{name}_overview.jpg'), keep='none')
+            _save(photo.shown(photo.pixels[part]), folder / f'{name}_before.png')
+            _save(photo.shown(done.image[scaled(part, restorer.scale)]), folder / f'{name}_after.png')
+            _save(photo.shown(done.image).thumbnail_image(OVERVIEW), folder / f'{name}_overview.jpg')
             if mask is not None:
-                photo.shown_values(mask[part]).pngsave(str(folder / f'{name}_mask.png'), keep='none')
+                _save(photo.shown_values(mask[part]), folder / f'{name}_mask.png')
             height, width = photo.pixels.shape[:2]
             self._rows[str(target)] = Row(str(source), str(target), width, height, done.steps, len(done.losses),
                                           done.seconds, None if mask is None else float(np.mean(mask)),

@@ -6,70 +6,31 @@ import numbers
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maxl_sr.adaptation import Adapter, check_rates, saved_rates
+from maxl_sr.adaptation import Adapter
 from maxl_sr.errors import UserError
 from maxl_sr.images import check_integer, checked, opened
-from maxl_sr.meta import BoundNet, Task, Tiling, Traits, check_multi_task, realised
-from maxl_sr.meta.tiled import tiled
-from maxl_sr.meta.types import Weights
+from maxl_sr.meta import BoundNet, InnerRates, Tiling, Traits, check_multi_task, realised
 from maxl_sr.photo import Photo
-from maxl_sr.preflight import check_network, read_option_file
-from maxl_sr.presets import PRESETS
+from maxl_sr.restore.loading import Trained, of_options, of_preset
+from maxl_sr.restore.masks import Masks
+from maxl_sr.restore.memory import Result, in_memory, tile_size
 from maxl_sr.restore.pixels import Watched, by_tiles, padded, sample, to_pixels, to_tensor
 from maxl_sr.restore.precision import check_precision, computing, fastest
+from maxl_sr.restore.restoration import Found, Restoration
 from maxl_sr.settings.adaptation import Adapt
-from maxl_sr.settings.section import parse
-from maxl_sr.utils.machine import free_memory, keep_freed_memory, memory_format
-from maxl_sr.utils.memory import is_out_of_memory
-from maxl_sr.utils.packaged import find_option_file, find_weights
+from maxl_sr.utils.machine import find_device, keep_freed_memory, memory_format
 
-Result = TypeVar('Result')
+__all__ = ['MOST_STEPS', 'SAMPLE', 'Restoration', 'Restorer']
 
 SAMPLE = 2 ** 21  # pixels of an image that are adapted to
-TILE = 768  # largest side of a tile
-LEAST_TILE = 64
-COPIES = 16  # of the features of a tile that are in memory at a time, at full resolution
-SHARE = 0.5  # of the free memory
 MOST_STEPS = 100_000
-
-
-@dataclass(frozen=True)
-class Restoration:
-    """A restored image and how it came about.
-
-    Attributes:
-        image: The restored image, of the kind of the input.
-        steps: After how many steps the weights were kept; 0: those that were trained.
-        losses: The objective before every step that was taken.
-        seconds: Time that it took.
-        mask: The mask ``(H, W)`` in (0, 1); None: there is no mask network.
-    """
-
-    image: np.ndarray
-    steps: int
-    losses: list[float]
-    seconds: float
-    mask: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class _Adaptation:
-    """What was found for one image: the network, a copy of its own, and the weights to replace in it."""
-
-    net: nn.Module
-    task: Task | None
-    weights: Weights | None
-    steps: int
-    losses: list[float]
-    mask: Tensor | None = None
 
 
 class Restorer:
@@ -95,23 +56,17 @@ class Restorer:
     """
 
     def __init__(self, net: nn.Module, options: Adapt | None = None, device: str = 'auto',
-                 rates: Any = None, mask_net: nn.Module | None = None, precision: str = 'auto') -> None:
+                 rates: InnerRates | None = None, mask_net: nn.Module | None = None, precision: str = 'auto') -> None:
         check_precision(precision)
-        try:
-            self.device = torch.device('cuda' if device == 'auto' and torch.cuda.is_available()
-                                       else 'cpu' if device == 'auto' else device)
-            torch.zeros(1, device=self.device).item()
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise UserError(f'device {device!r} is unknown to torch, or not there') from error
+        self.device = find_device(device)
         check_multi_task(net)
         if self.device.type == 'cpu':
             keep_freed_memory()
         self._options = options
         traits = Traits(net)
         self._halo, self._multiple, self._scale = traits.halo, traits.multiple, traits.scale
-        self._mask_halo = None if mask_net is None else Traits(mask_net).halo
         self._net = self._frozen(net)
-        self._mask_net = None if mask_net is None else self._frozen(mask_net)
+        self._masks = None if mask_net is None else Masks(self._frozen(mask_net), self.device, self._multiple)
         self._adapter = None if options is None else Adapter(options, self._scale, rates)
         self.precision = fastest(self._net, self.device, self._multiple) if precision == 'auto' else precision
 
@@ -137,7 +92,7 @@ class Restorer:
     @property
     def has_mask(self) -> bool:
         """Whether there is a mask network."""
-        return self._mask_net is not None
+        return self._masks is not None
 
     @classmethod
     def from_pretrained(cls, name: str = 'fast', device: str = 'auto', precision: str = 'auto') -> 'Restorer':
@@ -151,10 +106,7 @@ class Restorer:
         Raises:
             ValueError: There is no such preset, or `device` or `precision` is unknown.
         """
-        if name not in PRESETS:
-            raise UserError(f"there is no preset {name!r}; the package brings {', '.join(PRESETS)}")
-        return cls.from_options(PRESETS[name].options, f'weights/{name}.pth', device, f'weights/{name}_mask.pth',
-                                precision)
+        return cls.of(of_preset(name), device, precision)
 
     @classmethod
     def from_options(cls, path: str, weights: str | None = None, device: str = 'auto',
@@ -171,27 +123,12 @@ class Restorer:
         Raises:
             ValueError: A file is missing or cannot be used; the message names it.
         """
-        opt = read_option_file(find_option_file(path))
-        if 'network_g' not in opt:
-            raise UserError(f"{path}: key 'network_g' is missing")
-        nets: dict[str, nn.Module] = {}
-        for name, given in (('network_g', weights), ('network_m', mask_weights)):
-            if opt.get(name) is None and name == 'network_m':
-                continue
-            found = given or opt['path'].get(f'pretrain_{name}')
-            if found is None:
-                raise UserError(f"{path}: path: key 'pretrain_{name}' is missing")
-            opt['path'][f'pretrain_{name}'] = find_weights(found)
-            nets[name] = check_network(opt, name, load=True)
-        net, mask_net = nets['network_g'], nets.get('network_m')
-        section = (opt.get('val') or {}).get('adapt')
-        rates = saved_rates(opt['path']['pretrain_network_g'])
-        if section is None:
-            return cls(net, None, device, mask_net=mask_net, precision=precision)
-        options = parse(Adapt, section, 'val: adapt').with_objective((opt.get('train') or {}).get('aux_opt'))
-        if rates is not None and options.lr is None:
-            check_rates(rates, net, options)
-        return cls(net, options, device, rates, mask_net, precision)
+        return cls.of(of_options(path, weights, mask_weights), device, precision)
+
+    @classmethod
+    def of(cls, trained: Trained, device: str = 'auto', precision: str = 'auto') -> 'Restorer':
+        """Return the restorer of networks that were loaded with their weights; arguments as for the class."""
+        return cls(trained.net, trained.adapt, device, trained.rates, trained.mask_net, precision)
 
     def restore(self, image: Any, output: str | Path | None = None, **options: Any) -> Any:
         """Return the restored image, of the size (times the scale), kind and range of the input.
@@ -243,10 +180,13 @@ class Restorer:
         pixels = checked(image)
         self.check(steps, lr, tile, sample_pixels)
 
-        def restore(size: int) -> tuple[np.ndarray, np.ndarray | None, _Adaptation]:
+        def restore(size: int) -> tuple[np.ndarray, np.ndarray | None, Found]:
             found = self._adapt(pixels, size, steps, lr, guard, sample_pixels, progress, check)
-            mask = self._mask_of_pixels(pixels, size) if found.mask is None else \
-                found.mask[0, 0, :pixels.shape[0], :pixels.shape[1]].float().cpu().numpy()
+            mask = None
+            if found.mask is not None:
+                mask = found.mask[0, 0, :pixels.shape[0], :pixels.shape[1]].float().cpu().numpy()
+            elif self._masks is not None:
+                mask = self._masks.of_pixels(pixels, size)
             return self._restored(found, pixels, size, check), mask, found
 
         restored, mask, found = self._in_memory(tile, restore)
@@ -272,35 +212,19 @@ class Restorer:
 
     def mask(self, image: np.ndarray) -> np.ndarray | None:
         """Return the mask ``(H, W)`` in (0, 1) of an image as for :meth:`run`; None: there is no mask network."""
-        if self._mask_net is None:
+        masks = self._masks
+        if masks is None:
             return None
         pixels = checked(image)
-        return self._in_memory(None, lambda size: self._mask_of_pixels(pixels, size))
-
-    @torch.no_grad()
-    def _mask_of_pixels(self, pixels: np.ndarray, size: int) -> np.ndarray | None:
-        mask_net = self._mask_net
-        if mask_net is None:
-            return None
-
-        def compute(y: Tensor, read: np.ndarray) -> np.ndarray:
-            return mask_net(y)[0, 0, :read.shape[0], :read.shape[1], None].float().cpu().numpy()
-
-        return by_tiles(compute, pixels, self._mask_tiling(size), self.device, self._multiple)[..., 0]
+        return self._in_memory(None, lambda size: masks.of_pixels(pixels, size))
 
     def _in_memory(self, tile: int | None, compute: Callable[[int], Result]) -> Result:
         """Return what `compute` returns with tiles of a size that the memory suffices for, or of the given one."""
-        size = tile or self._tile_size()
-        while True:
-            try:
-                with computing(self.device, self.precision):
-                    return compute(size)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if tile is not None or size <= LEAST_TILE or self._halo is None:
-                    raise MemoryError(f'not enough memory for tiles of {size} pixels') from error
-                size = max(size // 2 // LEAST_TILE, 1) * LEAST_TILE
+        def computed(size: int) -> Result:
+            with computing(self.device, self.precision):
+                return compute(size)
+
+        return in_memory(computed, tile or self._tile_size(), smaller=tile is None and self._halo is not None)
 
     def check(self, steps: int | None = None, lr: float | None = None, tile: int | None = None,
               sample_pixels: int | None = SAMPLE) -> None:
@@ -323,28 +247,22 @@ class Restorer:
                 raise UserError(f'tile must be a multiple of {self._multiple}, not {tile!r}')
 
     def _tile_size(self) -> int:
-        features = next(module.out_channels for module in self._net.modules() if isinstance(module, nn.Conv2d))
-        pixels = SHARE * free_memory(self.device) / (4 * features * COPIES)
-        side = max(int(pixels ** 0.5) - 2 * (self._halo or 0), LEAST_TILE)
-        return min(side // LEAST_TILE * LEAST_TILE, TILE)
+        return tile_size(self._net, self._halo or 0, self.device)
 
     def _tiling(self, size: int, check: Callable[[], None] | None = None) -> Tiling | None:
         return None if self._halo is None else Watched(size, self._halo, self._multiple, check)
 
-    def _mask_tiling(self, size: int) -> Tiling | None:
-        return None if self._mask_halo is None else Tiling(size, self._mask_halo, self._multiple)
-
     @torch.no_grad()
     def _adapt(self, pixels: np.ndarray, size: int, steps: int | None, lr: float | None, guard: bool,
                sample_pixels: int | None, progress: Callable[[int, float], None] | None = None,
-               check: Callable[[], None] | None = None) -> _Adaptation:
+               check: Callable[[], None] | None = None) -> Found:
         net = copy.deepcopy(self._net)  # while weights are replaced in a network, another thread must not use it
         if self._adapter is None or steps == 0:
-            return _Adaptation(net, None, None, 0, [])
+            return Found(net, None, None, 0, [])
         whole = self._adapter.options.params == 'input'  # an offset of every pixel: of all of them, at once
         seen = pixels if sample_pixels is None or whole else sample(pixels, sample_pixels)
         y = to_tensor(seen, padded(seen, self._multiple), self.device)
-        mask = self._mask_of(y, size)
+        mask = None if self._masks is None else self._masks.of(y, size)
         found = self._adapter.private().adapt(net, y, mask, steps=steps, lr=lr, guard=guard,
                                               tiling=None if whole else self._tiling(size, check))
         losses = []
@@ -355,17 +273,11 @@ class Restorer:
             if check is not None:
                 check()
         if seen is not pixels:  # what was seen is not the image
-            return _Adaptation(net, None, found.weights, found.step, losses)
-        return _Adaptation(net, found.task, found.weights, found.step, losses, mask)
-
-    def _mask_of(self, y: Tensor, size: int) -> Tensor | None:
-        mask_net, tiling = self._mask_net, self._mask_tiling(size)
-        if mask_net is None:
-            return None
-        return mask_net(y) if tiling is None else tiled(lambda _, part: (mask_net(part), ), {}, y, tiling)[0]
+            return Found(net, None, found.weights, found.step, losses)
+        return Found(net, found.task, found.weights, found.step, losses, mask)
 
     @torch.no_grad()
-    def _restored(self, found: _Adaptation, pixels: np.ndarray, size: int,
+    def _restored(self, found: Found, pixels: np.ndarray, size: int,
                   check: Callable[[], None] | None = None) -> np.ndarray:
         if found.task is not None:  # which has the features of the image
             return to_pixels(found.task.restored(found.weights or {}), pixels, self._scale)

@@ -11,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
 import cv2
 import numpy as np
 import skimage.data
+from basicsr.metrics import calculate_psnr
 
+from maxl_sr import Restorer
 from maxl_sr.errors import UserError
 from maxl_sr.utils.files import check_folder, check_name, replacing
 from maxl_sr.utils.packaged import option_folder
@@ -43,6 +46,12 @@ def camera_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (np.clip(noisy, 0, 1) * 255).round().astype(np.uint8)
 
 
+def write(path: Path, image: np.ndarray) -> None:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+
+
 def write_photographs() -> None:
     """Write the photographs in layouts that ``maxl_sr.prepare`` knows: clean ones, and pairs like Nam's data set."""
     rng = np.random.default_rng(0)
@@ -57,8 +66,7 @@ def write_photographs() -> None:
                 images[OUT / 'photos' / 'clean' / f'{name}.png'] = clean
             for path, image in images.items():
                 if not path.exists():
-                    with replacing(path) as partial:
-                        partial.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+                    write(path, image)
 
 
 def run(title: str, module: str, *arguments: str) -> None:
@@ -91,19 +99,65 @@ def compare() -> None:
         print(f'{row["image"]:<12}' + ''.join(f'{f:>18}' for f in figures) +
               f'{gain:>+7.2f} dB{float(row["seconds"]):>10.2f}')
 
+    labels = {kind: {row['image']: 'ground truth' if column is None else f'{kind} {float(row[f"psnr_{column}"]):.2f} dB'
+                     for row in rows} for kind, column in {**columns, 'gt': None}.items()}
+    folder = OUT / 'results/demo_test/visualization/demo'
+    write_strips(OUT / 'comparison.png', [
+        [(label[row['image']], read(folder / f'{row["image"]}_{kind}.png')) for kind, label in labels.items()]
+        for row in sorted(rows, key=lambda row: row['image'])])
+
+
+def read(path: Path) -> np.ndarray:
+    """Return a picture as RGB uint8 (H, W, 3)."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise UserError(f'{path} cannot be read')
+    return image[..., ::-1]
+
+
+def write_strips(path: Path, rows: list[list[tuple[str, np.ndarray]]]) -> None:
+    """Write one picture: for every row the middle of some images, enlarged, each below its label."""
     strips = []
-    for row in sorted(rows, key=lambda row: row['image']):
+    for row in rows:
         panels = []
-        for kind, column in {**columns, 'gt': None}.items():
-            image = cv2.imread(str(OUT / f'results/demo_test/visualization/demo/{row["image"]}_{kind}.png'))
+        for label, image in row:
             y, x = image.shape[0] // 2 - 64, image.shape[1] // 2 - 64
-            panel = cv2.resize(image[y:y + 128, x:x + 128], None, fx=2.5, fy=2.5, interpolation=cv2.INTER_NEAREST)
-            label = 'ground truth' if column is None else f'{kind} {float(row[f"psnr_{column}"]):.2f} dB'
+            panel = cv2.resize(image[y:y + 128, x:x + 128, ::-1], None, fx=2.5, fy=2.5, interpolation=cv2.INTER_NEAREST)
             bar = np.full((28, panel.shape[1], 3), 255, np.uint8)
             cv2.putText(bar, label, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
             panels.append(np.vstack([bar, panel]))
         strips.append(np.hstack(panels))
-    cv2.imwrite(str(OUT / 'comparison.png'), np.vstack(strips))
+    write(path, np.vstack(strips))
+
+
+def interference(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return `image` with the stripes of electrical interference, and a little noise: neither network has seen them."""
+    y, x = np.mgrid[:image.shape[0], :image.shape[1]]
+    stripes = np.sin(2 * np.pi * (0.23 * x + 0.11 * y)) + np.sin(2 * np.pi * (0.05 * x + 0.31 * y))
+    noisy = image + 12 * stripes[..., None] + rng.normal(0, 4, image.shape)
+    return noisy.clip(0, 255).round().astype(np.uint8)
+
+
+def restore_unknown_noise() -> None:
+    """Restore photographs with noise that no training had, un-adapted and adapted; print and show the gain."""
+    trained = OUT / 'experiments/demo_stage2_mtl/models/net_g_latest.pth'
+    networks = {'just trained': Restorer.from_options('denoise/test_fast.yml', str(trained)),
+                'preset fast': Restorer.from_pretrained('fast')}
+    print(f'\n== Noise that no training had: PSNR in dB\n{"":<12}{"":<16}{"noisy":>10}{"un-adapted":>12}{"adapted":>10}'
+          f'{"gain":>10}')
+    strips = []
+    for name in TEST:
+        clean = photograph(name)
+        noisy = interference(clean, np.random.default_rng(0))
+        for network, restorer in networks.items():
+            results = {'noisy': noisy, 'un-adapted': restorer.run(noisy, steps=0).image,
+                       'adapted': restorer.run(noisy).image}
+            figures = {kind: calculate_psnr(image, clean, 0) for kind, image in results.items()}
+            print(f'{name:<12}{network:<16}{figures["noisy"]:>10.2f}{figures["un-adapted"]:>12.2f}'
+                  f'{figures["adapted"]:>10.2f}{figures["adapted"] - figures["un-adapted"]:>+7.2f} dB', flush=True)
+        strips.append([*((f'{kind} {figures[kind]:.2f} dB', image) for kind, image in results.items()),
+                       ('ground truth', clean)])
+    write_strips(OUT / 'unknown_noise.png', strips)
 
 
 def main() -> None:
@@ -122,8 +176,9 @@ def main() -> None:
     run('Stage 2: meta-transfer learning', 'maxl_sr.train', '-opt', str(options / 'stage2_mtl.yml'))
     run('Meta-test: adapt to every image', 'maxl_sr.test', '-opt', str(options / 'test.yml'))
     compare()
+    restore_unknown_noise()
     print(f'\n{time.time() - start:.0f} seconds. Pictures, scores of every step and logs are in {OUT}; '
-          f'the comparison is {OUT / "comparison.png"}')
+          f'the comparisons are comparison.png and, of noise that no training had, unknown_noise.png')
 
 
 if __name__ == '__main__':

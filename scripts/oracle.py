@@ -21,10 +21,11 @@ from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr
 
 from maxl_sr import Restorer
+from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Task, adapt
 from maxl_sr.metrics.matched_metric import matched
-from maxl_sr.preflight import check_network, read_option_file
+from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.utils.packaged import find_option_file, find_weights
 
 
@@ -68,7 +69,7 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
     scale = opt.get('scale', 1)
     weights = find_weights(args.weights or opt['path']['pretrain_network_g'])
     opt['path']['pretrain_network_g'] = weights
-    net = check_network(opt, 'network_g', load=True).eval().requires_grad_(False)
+    net = make_network(opt, 'network_g', load=True).eval().requires_grad_(False)
     restorer = Restorer.from_options(args.opt, weights)
     yield f'| Data (images) | un-adapted | oracle: {args.params}, Adam {args.lr:g}, K = {args.steps} | ours | share |'
     yield '|---|---|---|---|---|'

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from maxl_sr.adaptation.checkpoint import read_weights
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import load_checkpoint
+from maxl_sr.utils.files import replacing
 
 READ_IMAGES = ('body.conv_first', 'aux_head.0')  # these convolutions keep their input channels
 HEADS = ('primary_head', 'aux_head')  # the last convolution of each keeps its output channels
@@ -43,15 +44,15 @@ def main() -> None:
     parser.add_argument('-o', '--output', type=Path, required=True, help='where the wide one is written')
     args = parser.parse_args()
     try:
-        saved = load_checkpoint('checkpoint', str(args.checkpoint))
+        _, weights = read_weights('checkpoint', str(args.checkpoint), 'params_ema')
     except UserError as error:
         parser.error(str(error))
-    weights = saved.get('params_ema', saved.get('params', {}))
     if 'body.conv_first.weight' not in weights:
         parser.error(f'{args.checkpoint} is no checkpoint of a MultiTaskNet')
     weights = widen(weights)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({'params': weights}, args.output)
+    with replacing(args.output) as partial:
+        torch.save({'params': weights}, partial)
 
 
 if __name__ == '__main__':

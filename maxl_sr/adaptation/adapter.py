@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maxl_sr.meta import BoundNet, Guard, InnerRates, Task, Tiling, adapt
-from maxl_sr.meta.types import Rates, Weights
+from maxl_sr.errors import UserError
+from maxl_sr.losses.auto_loss import AutoObjective
+from maxl_sr.meta import BoundNet, Guard, InnerRates, Objective, Task, Tiling, adapt
+from maxl_sr.meta.types import Weights
 from maxl_sr.settings.adaptation import Adapt, GuardOptions
-from maxl_sr.settings.losses import check_objective
+from maxl_sr.settings.losses import make_objective
 
 DEFAULT_LR = 1e-5  # of meta-test, the paper's
 PAPERS = {'type': 'MaskedReconstructionLoss'}  # objective, where none is given
@@ -21,8 +23,7 @@ class Adaptation:
     Args:
         task: The inner problem.
         bound: The network at its trained weights, bound to the image.
-        steps: What :func:`~maxl_sr.meta.adapt.adapt` yields.
-        number: How many steps there are at most.
+        steps: What :func:`~maxl_sr.meta.adapt.adapt` yields, the guard watching; of several objectives in turn.
         guard: Decides which weights are kept; None: those of the last step.
 
     Attributes:
@@ -33,11 +34,10 @@ class Adaptation:
         step: The number of the step that they are of; 0: the trained weights.
     """
 
-    def __init__(self, task: Task, bound: BoundNet, steps: Iterator[tuple[Weights, Tensor]], number: int,
+    def __init__(self, task: Task, bound: BoundNet, steps: Iterator[tuple[Weights, Tensor]],
                  guard: Guard | None) -> None:
         self.task, self.bound, self.guarded = task, bound, guard is not None
-        self._steps = steps if guard is None else guard.watch(steps, number)
-        self._guard = guard
+        self._steps, self._guard = steps, guard
         self.weights: Weights | None = None
         self.step = 0
 
@@ -68,11 +68,13 @@ class Adapter:
 
     def __init__(self, options: Adapt, scale: Any = 1, rates: InnerRates | None = None) -> None:
         self.options, self.rates = options, rates
-        self.objective = check_objective('val: adapt: aux_opt', options.aux_opt or PAPERS, scale)
+        self.objective = make_objective('val: adapt: aux_opt', options.aux_opt or PAPERS, scale)
         self.guard: GuardOptions | None = options.guard
         self.judge: Any = None
         if self.guard is not None:
-            self.judge = check_objective('val: adapt: guard: aux_opt', self.guard.aux_opt, scale)
+            self.judge = make_objective('val: adapt: guard: aux_opt', self.guard.aux_opt, scale)
+        elif isinstance(self.objective, AutoObjective):
+            raise UserError('val: adapt: aux_opt: auto chooses by the guard; val: adapt: guard is missing')
 
     def to(self, device: Any) -> 'Adapter':
         """Move what has tensors to a device, and return this."""
@@ -81,18 +83,23 @@ class Adapter:
                 part.to(device)
         return self
 
+    @property
+    def candidates(self) -> list[Any]:
+        """The objectives that take steps, in turn; without the guard the first alone."""
+        return list(self.objective.candidates) if isinstance(self.objective, AutoObjective) else [self.objective]
+
     def private(self) -> 'Adapter':
         """Return a copy that another thread does not use."""
         own = copy.copy(self)
         own.objective, own.judge = copy.deepcopy((self.objective, self.judge))
         return own
 
-    def rates_of(self, steps: int, lr: float | None = None) -> float | Rates:
-        """Return the rate, or those of every step: `lr`, that of the options, the learned ones, or the paper's."""
+    def rate(self, lr: float | None = None) -> float | None:
+        """Return the rate of all steps: `lr`, that of the options, or the paper's; None: there are learned ones."""
         given = lr or self.options.lr
         if given is not None:
             return float(given)
-        return DEFAULT_LR if self.rates is None else self.rates(steps)
+        return DEFAULT_LR if self.rates is None else None
 
     def adapt(self, net: nn.Module, y: Tensor, mask: Tensor | None, *, steps: int | None = None,
               lr: float | None = None, guard: bool = True, tiling: Tiling | None = None) -> Adaptation:
@@ -110,9 +117,24 @@ class Adapter:
         opt = self.options
         number = opt.steps if steps is None else int(steps)
         bound = BoundNet(net, y, tiling=tiling)
-        task = Task(net, self.objective, y, mask, opt.params, bound, tiling)
-        watching = None
-        if guard and self.guard is not None:
-            judged = Task(net, self.judge, y, None, opt.params, bound, tiling)
-            watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
-        return Adaptation(task, bound, adapt(task, number, self.rates_of(number, lr), opt.optimizer), number, watching)
+
+        def task_of(objective: Objective, mask: Tensor | None) -> Task:
+            return Task(net, objective, y, mask, opt.params, bound, tiling)
+
+        rate = self.rate(lr)
+        rates = self.rates(number) if rate is None and self.rates is not None else None
+
+        def steps_of(task: Task) -> Iterator[tuple[Weights, Tensor]]:
+            return adapt(task, number, rate, opt.optimizer, rates)
+
+        if not guard or self.guard is None:
+            task = task_of(self.candidates[0], mask)
+            return Adaptation(task, bound, steps_of(task), None)
+        judged = task_of(self.judge, None)
+        watching = Guard(judged, self.guard.margin, self.guard.patience, self.guard.every)
+
+        def watched() -> Iterator[tuple[Weights, Tensor]]:
+            for objective in self.candidates if not watching.idle else ():
+                yield from watching.watch(steps_of(task_of(objective, mask)), number)
+
+        return Adaptation(judged, bound, watched(), watching)

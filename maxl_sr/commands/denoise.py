@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     photographs.add_arguments(parser)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument('--preset', default='fast',
-                        choices=[name for name, preset in PRESETS.items() if preset.task == 'denoise'])
+                        choices=[name for name, preset in PRESETS.items() if preset.purpose == 'denoise'])
     choice.add_argument('-opt', metavar='FILE', help="option file of a test with a network of one's own")
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from maxl_sr.commands.arguments import count, positive_number
+from maxl_sr.commands.arguments import add_computing, count, positive_number
 from maxl_sr.formats.endings import QUALITY, suffixes
 from maxl_sr.shard import parse_shard
 from maxl_sr.utils.files import path_argument
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-guard', action='store_true', help='take all steps, whatever the guard would say')
     parser.add_argument('--tile', type=count, metavar='PIXELS',
                         help='side of the tiles of large images (default: by the free memory)')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
+    add_computing(parser)
     parser.add_argument('--report', type=path_argument, metavar='FOLDER',
                         help='write report.csv and index.html there: before, after, mask, objective of every image')
     parser.add_argument('--overwrite', action='store_true', help='restore what is in OUT already once more')
@@ -57,9 +57,9 @@ def restore(args: argparse.Namespace, preset: str) -> int:
 
     report = None if folder is None else Report(folder)
     if args.opt is not None:
-        restorer = Restorer.from_options(args.opt, device=args.device)
+        restorer = Restorer.from_options(args.opt, device=args.device, precision=args.precision)
     else:
-        restorer = Restorer.from_pretrained(preset, args.device)
+        restorer = Restorer.from_pretrained(preset, args.device, args.precision)
     options: dict[str, Any] = {'steps': args.steps, 'lr': args.lr, 'tile': args.tile}
     restorer.check(**options)
     return restore_files(restorer, work, {**options, 'guard': not args.no_guard}, args.overwrite, report)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from maxl_sr.commands.arguments import add_computing
 from maxl_sr.errors import UserError
 from maxl_sr.web.limits import Limits, limits_of
 
@@ -14,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='address to listen on; 0.0.0.0: all, so that others can use it (default: %(default)s)')
     parser.add_argument('--port', type=int, default=7860, help='(default: %(default)s)')
     parser.add_argument('--open', action='store_true', help='open the page in the browser')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, … (default: a GPU where there is one)')
+    add_computing(parser)
     parser.add_argument('--max-megapixels', type=float, default=usual.megapixels, metavar='MP',
                         help='largest image (default: %(default)s)')
     parser.add_argument('--max-file-size', type=float, default=usual.file_size, metavar='MB',

@@ -1,6 +1,7 @@
 """What is exported: a network, as it was trained or adapted to a photograph."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from maxl_sr.errors import UserError
 from maxl_sr.export.probing import SIZES, probed, reason
 from maxl_sr.meta.network import Traits
 from maxl_sr.photo import Photo
-from maxl_sr.preflight import read_option_file
-from maxl_sr.presets import PRESETS
+from maxl_sr.restore import loading
 from maxl_sr.restorer import Restorer
 from maxl_sr.utils.files import shown
 from maxl_sr.utils.memory import is_out_of_memory
-from maxl_sr.utils.packaged import find_option_file
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ def of_preset(name: str, device: str = 'auto', photo: Path | None = None, **opti
     Raises:
         UserError: It cannot be adapted to the image, or not so.
     """
-    restorer = Restorer.from_pretrained(name, device)
+    trained = loading.of_preset(name)
     terms = f'Apache-2.0; the photographs of the training are for research only: see maxl_sr/weights/{name}.md'
-    net, step = _adapted(restorer, name, photo, **options)
-    return _checked(net, name, PRESETS[name].options, photo, step, terms)
+    net, step = _adapted(Restorer.of(trained, device), name, photo, **options)
+    return _checked(net, name, trained.section, photo, step, terms)
 
 
 def of_options(path: str, weights: str | None = None, device: str = 'auto', photo: Path | None = None,
@@ -98,7 +97,8 @@ def of_options(path: str, weights: str | None = None, device: str = 'auto', phot
     Raises:
         UserError: A file cannot be used, or the network cannot be adapted to the image, or not so.
     """
-    restorer, name = Restorer.from_options(path, weights, device), shown(Path(path).stem)
+    trained, name = loading.of_options(path, weights), shown(Path(path).stem)
+    restorer = Restorer.of(trained, device)
     try:
         net, step = _adapted(restorer, name, photo, **options)
     except (UserError, OSError):
@@ -107,7 +107,7 @@ def of_options(path: str, weights: str | None = None, device: str = 'auto', phot
         if is_out_of_memory(error):
             raise
         raise UserError(f'{name} cannot be adapted ({type(error).__name__}: {reason(error)})') from error
-    return _checked(net, name, path, photo, step, 'of the weights: as whoever trained them says')
+    return _checked(net, name, trained.section, photo, step, 'of the weights: as whoever trained them says')
 
 
 def _adapted(restorer: Restorer, name: str, photo: Path | None, steps: int | None = None, lr: float | None = None,
@@ -120,8 +120,8 @@ def _adapted(restorer: Restorer, name: str, photo: Path | None, steps: int | Non
     return restorer.adapted(Photo.read(photo).visible, steps, lr, guard)
 
 
-def _checked(net: nn.Module, name: str, path: str, photo: Path | None, step: int, terms: str) -> Source:
-    section = read_option_file(find_option_file(path))['network_g']
+def _checked(net: nn.Module, name: str, section: Mapping[str, Any], photo: Path | None, step: int,
+             terms: str) -> Source:
     net = net.cpu().to(memory_format=torch.contiguous_format)
     arguments = detect(net.state_dict()) if isinstance(net, MultiTaskNet) else dict(section)
     source = Source(net, name, arguments.pop('type'), arguments, photo, step, terms)

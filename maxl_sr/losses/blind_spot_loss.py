@@ -1,6 +1,5 @@
 """Blind-spot objective: predict pixels that the network has not seen (Noise2Void, arXiv 1811.10980)."""
 
-import functools
 from typing import NamedTuple
 
 import torch
@@ -12,9 +11,10 @@ from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, maske
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 from maxl_sr.settings.types import Count, ShareAbove0
+from maxl_sr.utils.by_size import BySize
 
 
-@functools.cache  # for good: a CUDA graph reads it at its address
+@BySize
 def _pattern(height: int, width: int, ratio: float, radius: int, seed: int, device: torch.device) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
     count = max(round(ratio * height * width), 1)

@@ -1,6 +1,5 @@
 """The noise of an image, cut out where the image is flat."""
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from maxl_sr.losses.loss_util import local_mean, reduced
 from maxl_sr.meta import BoundNet
+from maxl_sr.utils.by_size import BySize
 
 LEVELS = 4  # of brightness, from each of which flat blocks are taken: noise depends on it
 WINDOW = 17  # side in pixels of what counts as local brightness
@@ -22,7 +22,7 @@ def blocks_of(image: Tensor, size: int) -> Tensor:
     return pixels
 
 
-@functools.cache  # for good: a CUDA graph reads it at its address
+@BySize
 def _draw(count: int, choices: int, seed: int, device: torch.device) -> Tensor:
     return torch.randint(choices, (count, 1), generator=torch.Generator().manual_seed(seed)).to(device)
 

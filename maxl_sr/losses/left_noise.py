@@ -25,6 +25,7 @@ class FlatBlocks(NamedTuple):
         energy: ``(B, N)``: mean square of that noise.
         left: ``(B, N)``: the same of the restored image.
         share: ``(B, )``: the share of the noise that is left in the flattest blocks.
+        spread: ``(B, )``: the standard deviation of `energy` over the flat blocks, as a part of its mean.
     """
 
     flat: Tensor
@@ -33,6 +34,11 @@ class FlatBlocks(NamedTuple):
     energy: Tensor
     left: Tensor
     share: Tensor
+    spread: Tensor
+
+    def unknown(self, least_left: float, most_spread: float) -> Tensor:
+        """Return ``(B, )``: 1 where noise is left, and about as strong in all flat blocks, as noise is; else 0."""
+        return ((self.share > least_left) & (self.spread <= most_spread)).to(self.noise.dtype)
 
 
 @functools.cache  # for good: a CUDA graph reads it at its address
@@ -78,7 +84,10 @@ def flat_blocks(y: Tensor, restored: Tensor, size: int, least: int) -> FlatBlock
     lowest = order.quantile(LOWEST, dim=1)
     flat = order <= lowest[:, None] + TOLERANCE
     flat = flat.scatter(1, order.topk(min(least, order.shape[1]), dim=1, largest=False).indices, True)
-    return FlatBlocks(flat, noise, blocks.mean(-1), energy, left, lowest)
+    weight = flat.to(y.dtype) / flat.sum(1, keepdim=True)
+    mean = (weight * energy).sum(1, keepdim=True)
+    spread = (weight * (energy - mean).square()).sum(1).sqrt() / (mean.squeeze(1) + TINY)
+    return FlatBlocks(flat, noise, blocks.mean(-1), energy, left, lowest, spread)
 
 
 def _of_net(net: BoundNet, size: int, least: int) -> FlatBlocks:
@@ -92,7 +101,7 @@ def flat_blocks_of(net: BoundNet, size: int, least: int) -> FlatBlocks:
     return net.trained().once(_of_net, size, least)
 
 
-def check_blocks(block_size: object, least: object, least_left: float) -> None:
+def check_blocks(block_size: object, least: object, least_left: float, most_spread: float) -> None:
     """Raise ``ValueError`` naming the argument if the blocks cannot be looked for."""
     # 2×2 pixels are a quadratic function, whatever they are: no detail is left of them
     for name, value, low in (('block_size', block_size, 3), ('least', least, 2)):
@@ -100,3 +109,5 @@ def check_blocks(block_size: object, least: object, least_left: float) -> None:
             raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
     if not 0 <= least_left <= 1:
         raise ValueError(f'least_left must be from 0 to 1, not {least_left!r}')
+    if not most_spread >= 0:
+        raise ValueError(f'most_spread must be at least 0, not {most_spread!r}')

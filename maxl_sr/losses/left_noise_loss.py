@@ -11,6 +11,7 @@ from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 
 TINY = 1e-12
+PENALTY = 10  # for change that is not even: more than any share of noise
 
 
 class Watched(NamedTuple):
@@ -37,19 +38,22 @@ class Watched(NamedTuple):
 class LeftNoiseLoss(nn.Module):
     """Objective of the guard for noise that the network does not know: what is left of it, if noise was taken away.
 
-    ``loss_weight · (Σ |detail(x̂)|² / Σ |detail(y)|² + max(u − evenness, 0))``, the sums over the flat blocks
+    ``loss_weight · (Σ |detail(x̂)|² / Σ |detail(y)|² + 10 max(u − evenness, 0))``, the sums over the flat blocks
     (:func:`~maxl_sr.losses.left_noise.flat_blocks`), where detail is what is not smooth. u is the mean square of
     x̂₀ − x̂ outside of the flat blocks over that within, x̂₀ the image restored with the trained weights. Noise is
     everywhere, so adapted weights that take noise away change flat and textured parts alike, u ≈ 1. Those that take
     structure away change textured parts more.
 
-    Where the network leaves less than `least_left` of the noise, it knows this noise: the loss is 0. The mask does not
-    apply. The image restored must be of the size of y (scale 1).
+    Where the network leaves less than `least_left` of the noise, it knows this noise. Where the strength of the noise
+    differs by more than `most_spread` among the flat blocks, it may as well be texture. There the loss is 0. The mask
+    does not apply. The image restored must be of the size of y (scale 1).
 
     Args:
         loss_weight: Factor of the loss.
         evenness: How much more, as a factor of the mean square, may change outside of the flat parts; at least 0.
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
+        most_spread: How much its strength may differ among the flat blocks: standard deviation of its mean square, as a
+            part of the mean; at least 0.
         block_size: Side of the blocks, in pixels, at least 3.
         least: Number of blocks that count as flat in any case, at least 2.
 
@@ -72,20 +76,21 @@ class LeftNoiseLoss(nn.Module):
 
     same_size = True  # x̂ and y are compared
 
-    def __init__(self, loss_weight: float = 1.0, evenness: float = 1.2, least_left: float = 0.05, block_size: int = 16,
-                 least: int = 16) -> None:
+    def __init__(self, loss_weight: float = 1.0, evenness: float = 1.2, least_left: float = 0.1,
+                 most_spread: float = 0.3, block_size: int = 16, least: int = 16) -> None:
         super().__init__()
-        check_blocks(block_size, least, least_left)
+        check_blocks(block_size, least, least_left, most_spread)
         if not evenness >= 0:
             raise ValueError(f'evenness must be at least 0, not {evenness!r}')
-        self.loss_weight, self.evenness, self.least_left = loss_weight, evenness, least_left
+        self.loss_weight, self.evenness = loss_weight, evenness
+        self.least_left, self.most_spread = least_left, most_spread
         self.block_size, self.least = block_size, least
 
     def prepare(self, net: BoundNet, y: Tensor) -> Watched:
         """Return the image, how it is restored at the trained weights, and its flat blocks."""
         found = flat_blocks_of(net, self.block_size, self.least)
         before = net.trained().restored().detach().to(y.dtype)
-        active = (found.share > self.least_left).to(y.dtype)
+        active = found.unknown(self.least_left, self.most_spread)
         return Watched(net.forward_features(y), y, before, found.flat.to(y.dtype), found.energy, active)
 
     def loss(self, heads: Heads, prepared: Watched, mask: Tensor | None) -> Tensor:
@@ -100,4 +105,4 @@ class LeftNoiseLoss(nn.Module):
         within = (changed * flat).sum(1) / flat.sum(1)
         outside = (changed * other).sum(1) / other.sum(1).clamp_min(1)
         uneven = (outside / (within + TINY) - self.evenness).clamp_min(0)
-        return self.loss_weight * (active * (share + uneven)).mean()
+        return self.loss_weight * (active * (share + PENALTY * uneven)).mean()

@@ -1,6 +1,5 @@
 """Neighbor2Neighbor objective: two half-size images of one noisy image (arXiv 2101.02824)."""
 
-import functools
 from typing import NamedTuple
 
 import torch
@@ -13,12 +12,13 @@ from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, maske
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
 from maxl_sr.settings.types import NotNegative
+from maxl_sr.utils.by_size import BySize
 
 # Pairs of neighbours in a cell of 2×2 pixels, counted row by row
 PAIRS = torch.tensor([(0, 1), (0, 2), (1, 0), (1, 3), (2, 0), (2, 3), (3, 1), (3, 2)])
 
 
-@functools.cache  # for good: a CUDA graph reads it at its address
+@BySize
 def _choice(height: int, width: int, seed: int, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     pairs = PAIRS[torch.randint(len(PAIRS), (height * width, ), generator=generator)]

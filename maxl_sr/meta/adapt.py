@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from maxl_sr.meta.rates import fixed_rates
+from maxl_sr.meta.rates import rates_of
 from maxl_sr.meta.task import Task
 from maxl_sr.meta.types import Rates, Weights
 
@@ -44,7 +44,8 @@ def _adam_loop(objective: Callable[[Weights], Tensor], weights: Weights, steps: 
 
 
 @torch.enable_grad()  # validation runs without gradients, the inner loop needs them
-def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> Iterator[tuple[Weights, Tensor]]:
+def adapt(task: Task, steps: int, lr: float | None = None, optimizer: str = 'sgd',
+          rates: Rates | None = None) -> Iterator[tuple[Weights, Tensor]]:
     """Adapt to one image (Algorithm 3): yield the weights after each step and the objective before it.
 
     The network's own weights are never touched; ``task.restored(weights)`` is the restored image of any step.
@@ -52,9 +53,10 @@ def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> 
     Args:
         task: The inner problem.
         steps: Number of steps K.
-        lr: Step size α; for 'adam' in Adam's unit. With 'sgd' also the rates of every step, such as an
-            :class:`~maxl_sr.meta.rates.InnerRates` gives.
+        lr: Step size α; for 'adam' in Adam's unit.
         optimizer: 'sgd' (plain gradient steps) or 'adam'.
+        rates: In place of `lr`, for 'sgd': the rates of every step, such as an
+            :class:`~maxl_sr.meta.rates.InnerRates` gives.
 
     Raises:
         ValueError: `optimizer` is none of its choices, or the rates do not fit.
@@ -72,11 +74,8 @@ def adapt(task: Task, steps: int, lr: float | Rates, optimizer: str = 'sgd') -> 
         raise ValueError(f"optimizer must be 'sgd' or 'adam', not {optimizer!r}")
     weights = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}
     if optimizer == 'sgd':
-        rates = lr if isinstance(lr, list) else fixed_rates(weights, lr, steps)
-        if len(rates) != steps or any(weights.keys() - rate.keys() for rate in rates):
-            raise ValueError(f'the rates must be of {steps} steps and of every weight that adapts')
-        yield from inner_loop(task.objective, weights, rates)
-    elif isinstance(lr, list):
+        yield from inner_loop(task.objective, weights, rates_of(weights, steps, lr, rates))
+    elif lr is None or rates is not None:
         raise ValueError("rates of every step are those of 'sgd' steps; 'adam' takes one number")
     else:
         yield from _adam_loop(task.objective, weights, steps, lr)

@@ -55,6 +55,11 @@ class Guard:
         self._margin = margin * self._start.abs()
         self.weights, self.step, self.decrease = task.weights, 0, 0.0
 
+    @property
+    def idle(self) -> bool:
+        """Whether its objective leaves all images alone: it is 0 at the trained weights, and no step can lower it."""
+        return bool(self._start == 0)
+
     @no_grad()
     def _value(self, weights: Weights) -> Tensor:
         return self._task.objective(weights)
@@ -69,7 +74,11 @@ class Guard:
         return self._patience is None or self._in_vain < self._patience
 
     def watch(self, adapting: Iterable[tuple[Weights, Tensor]], steps: int) -> Iterator[tuple[Weights, Tensor]]:
-        """Yield what :func:`~maxl_sr.meta.adapt.adapt` yields in `steps` steps, while they are worth it."""
+        """Yield what :func:`~maxl_sr.meta.adapt.adapt` yields in `steps` steps, while they are worth it.
+
+        Several adaptations can be watched in turn: the best weights of them all are kept.
+        """
+        self._in_vain = 0
         for step, (weights, loss) in enumerate(adapting, start=1):
             due = step % self._every == 0 or step == steps
             go_on = not due or self.look(step, weights)

@@ -23,6 +23,24 @@ def fixed_rates(weights: Weights, lr: float, steps: int) -> Rates:
     return steps * [of_step]
 
 
+def rates_of(weights: Weights, steps: int, lr: float | None, rates: Rates | None) -> Rates:
+    """Return the rates of every step: `lr` for all of them, or those that are given.
+
+    Raises:
+        ValueError: Both or neither are given, or the rates are not of `steps` steps or of all weights.
+    """
+    if (lr is None) == (rates is None):
+        raise ValueError('give either lr, one number, or the rates of every step')
+    if lr is not None:
+        return fixed_rates(weights, lr, steps)
+    assert rates is not None
+    if len(rates) != steps:
+        raise ValueError(f'there are rates of {len(rates)} steps, but steps is {steps}')
+    if any(weights.keys() - rate.keys() for rate in rates):
+        raise ValueError('the rates must be of every weight that adapts')
+    return rates
+
+
 class InnerRates(nn.Module):
     """Learned inner rates ``α = exp(ρ)`` with the parameters ρ, so that a rate stays positive.
 

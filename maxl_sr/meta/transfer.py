@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from maxl_sr.meta.adapt import inner_loop
 from maxl_sr.meta.convolution import DirectDoubleBackward
 from maxl_sr.meta.objective import Objective
-from maxl_sr.meta.rates import fixed_rates
+from maxl_sr.meta.rates import rates_of
 from maxl_sr.meta.replay import replay
 from maxl_sr.meta.samples import one_for_each, sum_over_samples, together
 from maxl_sr.meta.task import Task
@@ -47,9 +47,9 @@ def adapted_weights(loss: Callable[[Weights, Any], Tensor], weights: Weights, in
 
 
 def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Tensor, Tensor], Tensor], y: Tensor,
-                  x: Tensor, mask: Tensor | None, *, steps: int, lr: float | Rates, loss_weight: float = 1.0,
-                  params: str = 'heads', meta_gradient: str = 'stored', samples: str = 'one_by_one',
-                  unadapted_weight: float = 0.0) -> Tensor:
+                  x: Tensor, mask: Tensor | None, *, steps: int, lr: float | None = None, rates: Rates | None = None,
+                  loss_weight: float = 1.0, params: str = 'heads', meta_gradient: str = 'stored',
+                  samples: str = 'one_by_one', unadapted_weight: float = 0.0) -> Tensor:
     """Return ``Σ_samples L_pri(θ_body, θ'_K) + w · L_pri(θ_body, θ'_0)``, the outer loss, with its meta-gradient.
 
     For every sample ``θ'_0 = θ`` and ``θ'_k = θ'_{k−1} − α_k · loss_weight · ∇θ' L_aux(θ'_{k−1})``. The features of the
@@ -63,8 +63,9 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
         x: Clean images of the size of the restored ones.
         mask: ``g(y)``, ``(B, 1, H, W)``, with its graph; or None.
         steps: Number of inner steps K.
-        lr: Inner rate α, or the rates of every step by the name of the weight; these get a gradient, too, if they are
-            tensors that want one.
+        lr: Inner rate α.
+        rates: In place of `lr`: the rates of every step by the name of the weight; these get a gradient, too, if they
+            are tensors that want one.
         loss_weight: λ_in.
         params: What adapts: 'heads', 'all', 'gains' or 'input'.
         meta_gradient: 'stored', 'replay' or 'first_order', see :func:`adapted_weights`.
@@ -93,9 +94,7 @@ def transfer_loss(net: nn.Module, objective: Objective, pixel_loss: Callable[[Te
     if steps < 1:
         raise ValueError(f'steps must be at least 1, not {steps}')
     task = Task(net, objective, y, mask, params)
-    rates = lr if isinstance(lr, list) else fixed_rates(task.weights, lr, steps)
-    if len(rates) != steps:
-        raise ValueError(f'there are rates of {len(rates)} steps, but steps is {steps}')
+    rates = rates_of(task.weights, steps, lr, rates)
     # Weights that do not adapt, for a network whose heads read them: they get their gradient, too
     fixed: Weights = {name: weight for name, weight in net.named_parameters() if name not in task.weights}
     outer = _Outer(task, fixed, rates, pixel_loss, loss_weight, meta_gradient, unadapted_weight)

@@ -2,21 +2,19 @@
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
 
-from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
+from maxl_sr.models.options import Options, maxl_options
 from maxl_sr.models.outer_step import Losses
 from maxl_sr.settings.adaptation import VirtualStep
-from maxl_sr.settings.losses import check_loss
-from maxl_sr.settings.section import parse
-from maxl_sr.settings.training import MAXLTrain
-from maxl_sr.settings.values import check_count
 
 
 @MODEL_REGISTRY.register()
@@ -31,26 +29,15 @@ class MAXLModel(AdaptiveModel):
     The keys are those of :class:`~maxl_sr.settings.training.MAXLTrain`.
     """
 
-    train_section = MAXLTrain
+    options: Options[VirtualStep]
 
     @classmethod
-    def check_options(cls, opt: dict[str, Any]) -> None:
-        super().check_options(opt)
-        if not opt['is_train']:
-            return
-        train_opt = opt['train']
-        parse(VirtualStep, train_opt.get('inner') or {}, 'train: inner')
-        if train_opt.get('mask_opt') is not None:
-            check_loss('train: mask_opt', train_opt['mask_opt'])
-        if opt.get('network_m') is not None:
-            if 'alternate_every' not in train_opt:
-                raise UserError("train: key 'alternate_every' is missing")
-            check_count('train: alternate_every', train_opt['alternate_every'])
+    def check_options(cls, opt: Mapping[str, Any]) -> Options[VirtualStep]:
+        return maxl_options(opt)
 
     def init_training_settings(self) -> None:
-        train_opt = self.opt['train']
-        self.virtual_step = parse(VirtualStep, train_opt.get('inner') or {}, 'train: inner')
-        self.cri_mask = build_loss(train_opt['mask_opt']).to(self.device) if train_opt.get('mask_opt') else None
+        mask_opt = self.opt['train'].get('mask_opt')
+        self.cri_mask = build_loss(mask_opt).to(self.device) if mask_opt else None
         super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -70,28 +57,28 @@ class MAXLModel(AdaptiveModel):
         losses = (self._mask_step if meta else self._multi_task_step)(self.lq, self.gt)
         self.log_dict = self.reduce_loss_dict(losses)
 
-    def _multi_task_gradients(self) -> Losses:
+    def _multi_task_gradients(self, lq: Tensor, gt: Tensor) -> Losses:
         """Leave the gradient of loop (a)."""
         with self.autocast():
             mask = None
             if self.net_m is not None:
                 with torch.no_grad():
-                    mask = self.net_m(self.lq)
-            l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask)
+                    mask = self.net_m(lq)
+            l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, lq, gt, mask)
         (l_pix + l_aux).backward()
         self.reduce_gradients(self.net_g)
         return OrderedDict(l_pix=l_pix.detach(), l_aux=l_aux.detach())
 
-    def _mask_gradients(self) -> Losses:
+    def _mask_gradients(self, lq: Tensor, gt: Tensor) -> Losses:
         """Leave the gradient of loop (b)."""
         assert self.objective is not None
         with self.autocast():
-            mask = self.mask_with_graph()
+            mask = self.mask_with_graph(lq)
             assert mask is not None
-            losses = OrderedDict(l_pix_virtual=maxl_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt,
-                                                         mask, lr=self.virtual_step.lr, average=self.reduce_tensors))
+            losses = OrderedDict(l_pix_virtual=maxl_loss(self.net_g, self.objective, self.cri_pix, lq, gt, mask,
+                                                         lr=self.options.inner.lr, average=self.reduce_tensors))
             if self.cri_mask is not None:
-                losses['l_mask'] = self.cri_mask(mask, self.lq)
+                losses['l_mask'] = self.cri_mask(mask, lq)
         torch.stack(list(losses.values())).sum().backward()
         self.reduce_gradients(self.net_m)
         losses['mask_mean'] = mask.mean()

@@ -1,20 +1,20 @@
 """Stage 2: meta-transfer learning."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
 
-from maxl_sr.adaptation import check_rates, saved_rates
-from maxl_sr.errors import UserError
+from maxl_sr.adaptation import check_rates
 from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
+from maxl_sr.models.options import Options, kind_of_rates, transfer_options
 from maxl_sr.models.outer_step import Losses
-from maxl_sr.settings.adaptation import Compute, InnerLoop
-from maxl_sr.settings.section import parse
-from maxl_sr.settings.training import MetaTransferTrain
+from maxl_sr.settings.adaptation import InnerLoop
 from maxl_sr.utils.machine import free_memory
 
 
@@ -31,53 +31,20 @@ class MetaTransferModel(AdaptiveModel):
     The keys are those of :class:`~maxl_sr.settings.training.MetaTransferTrain`.
     """
 
-    train_section = MetaTransferTrain
+    options: Options[InnerLoop]
 
     @classmethod
-    def check_options(cls, opt: dict[str, Any]) -> None:
-        super().check_options(opt)
-        if not opt['is_train']:
-            return
-        train_opt = opt['train']
-        inner = parse(InnerLoop, train_opt.get('inner') or {}, 'train: inner')
-        if inner.samples == 'together' and Compute.of(train_opt).autocast == 'bf16':
-            raise UserError('train: autocast: bf16 needs inner: samples: one_by_one')  # vmap does not see autocast
-        if inner.learn_lr == 'no':
-            if train_opt.get('optim_r'):
-                raise UserError('train: optim_r is given, but inner: learn_lr is no: there are no rates to train')
-            if inner.per_step:
-                raise UserError('train: inner: per_step is of learned rates; set learn_lr to tensor or parameter')
-            return
-        if train_opt.get('aux_opt') is None:
-            raise UserError('train: inner: learn_lr is given, but aux_opt is missing: there are no inner steps')
-        if not train_opt.get('optim_r'):
-            raise UserError("train: inner: learn_lr is given, but train: key 'optim_r', the optimizer of the rates, "
-                            'is missing')
-        path = opt['path'].get('pretrain_network_g')
-        saved = saved_rates(path)
-        if saved is not None and saved.kind() != (wanted := cls._kind_of_rates(inner)):
-            raise UserError(f'path: pretrain_network_g: the inner rates in {path} are for (params, learn_lr, steps) '
-                            f'{saved.kind()}, those of this training for {wanted}')
-
-    @staticmethod
-    def _kind_of_rates(inner: InnerLoop) -> tuple[str, str, int]:
-        return inner.params, inner.learn_lr, inner.steps if inner.per_step else 1
-
-    @classmethod
-    def _params_of_learned_rates(cls, opt: dict[str, Any]) -> str | None:
-        if not opt['is_train']:
-            return super()._params_of_learned_rates(opt)
-        inner = parse(InnerLoop, opt['train'].get('inner') or {}, 'train: inner')
-        return None if inner.learn_lr == 'no' else inner.params
+    def check_options(cls, opt: Mapping[str, Any]) -> Options[InnerLoop]:
+        return transfer_options(opt)
 
     def init_training_settings(self) -> None:
-        self.inner = inner = parse(InnerLoop, self.opt['train'].get('inner') or {}, 'train: inner')
+        inner = self.options.inner
         self._meta_gradient: str = inner.meta_gradient
         if inner.learn_lr != 'no':
-            rates = saved_rates(self.opt['path'].get('pretrain_network_g'))
+            rates = self.options.rates
             if rates is None:
-                rates = InnerRates(self.net_g, inner.lr * inner.loss_weight, inner.params, inner.learn_lr,
-                                   inner.steps if inner.per_step else 1)
+                _, learn_lr, steps = kind_of_rates(inner)
+                rates = InnerRates(self.net_g, inner.lr * inner.loss_weight, inner.params, learn_lr, steps)
             else:
                 get_root_logger().info('Inner rates: those of the checkpoint, in place of inner: lr')
             check_rates(rates, self.net_g)
@@ -96,38 +63,39 @@ class MetaTransferModel(AdaptiveModel):
     def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
         if self._meta_gradient == 'auto':
-            self._meta_gradient = self._choose_meta_gradient()
+            self._meta_gradient = self._choose_meta_gradient(self.lq)
         losses = self._step(self.lq, self.gt)
         self.log_dict = self.reduce_loss_dict(losses)
 
-    def _choose_meta_gradient(self) -> str:
+    def _choose_meta_gradient(self, lq: Tensor) -> str:
         """The fastest meta-gradient for which there is memory, measured on the first image."""
         if self.objective is None:
             return 'stored'
-        inner = self.inner
+        inner = self.options.inner
         with self.autocast():
-            mask = None if self.net_m is None else self.net_m(self.lq[:1])
-            needed = stored_bytes(self.net_g, self.objective, self.lq[:1], mask, steps=inner.steps, params=inner.params)
+            mask = None if self.net_m is None else self.net_m(lq[:1])
+            needed = stored_bytes(self.net_g, self.objective, lq[:1], mask, steps=inner.steps, params=inner.params)
         if inner.samples == 'together':
-            needed *= len(self.lq)
+            needed *= len(lq)
         free = free_memory(self.device)
         choice = 'stored' if needed < free / 2 else 'replay'
         get_root_logger().info(f'meta_gradient: auto chooses {choice}: the graphs of {inner.steps} steps take '
                                f'{needed / 2**30:.2f} GiB, and {free / 2**30:.1f} GiB are free')
         return choice
 
-    def _outer_gradients(self) -> Losses:
+    def _outer_gradients(self, lq: Tensor, gt: Tensor) -> Losses:
         """Leave the gradient of the outer loss."""
         with self.autocast():
-            mask = self.mask_with_graph()
+            mask = self.mask_with_graph(lq)
             if self.objective is None:
-                pairs = zip(self.net_g(self.lq).split(1), self.gt.split(1))
+                pairs = zip(self.net_g(lq).split(1), gt.split(1))
                 loss = torch.stack([self.cri_pix(restored, clean) for restored, clean in pairs]).sum()
             else:
-                inner = self.inner
-                rates = inner.lr * inner.loss_weight if self.inner_rates is None else self.inner_rates(inner.steps)
-                loss = transfer_loss(self.net_g, self.objective, self.cri_pix, self.lq, self.gt, mask,
-                                     steps=inner.steps, lr=rates, params=inner.params,
+                inner = self.options.inner
+                lr = inner.lr * inner.loss_weight if self.inner_rates is None else None
+                rates = None if self.inner_rates is None else self.inner_rates(inner.steps)
+                loss = transfer_loss(self.net_g, self.objective, self.cri_pix, lq, gt, mask,
+                                     steps=inner.steps, lr=lr, rates=rates, params=inner.params,
                                      meta_gradient=self._meta_gradient, samples=inner.samples,
                                      unadapted_weight=inner.unadapted_weight)
         loss.backward()

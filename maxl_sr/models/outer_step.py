@@ -1,13 +1,36 @@
 """One iteration of training: gradients, then optimisers; on a GPU both as one CUDA graph."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
-from torch import Tensor
+from torch import Tensor, nn
 
 Losses = dict[str, Tensor]
+Gradients = Callable[[Tensor, Tensor], Losses]  # of lq and gt; leave the gradients in the parameters
 WARM_UP = 3  # iterations before the capture: cuDNN chooses its algorithms, the optimisers make their states
+GRADIENT = 'gradient'  # among the losses of an iteration: the norm, for the check
+
+
+def gradients_of(*nets: nn.Module | None) -> list[Tensor]:
+    """Return the gradients that the weights of the networks have."""
+    return [weight.grad for net in nets if net is not None for weight in net.parameters() if weight.grad is not None]
+
+
+def with_norm(losses: Losses, *nets: nn.Module | None) -> Losses:
+    """Return the losses and the norm of the gradient of the networks, for :func:`not_finite`."""
+    return losses | {GRADIENT: torch.nn.utils.get_total_norm(gradients_of(*nets))}
+
+
+def not_finite(losses: Losses) -> str | None:
+    """Say what is infinite or NaN, a loss or the gradient; take the gradient off the losses."""
+    norm = losses.pop(GRADIENT)
+    loss = torch.stack([value.detach().sum() for value in losses.values()]).sum()
+    if torch.isfinite(loss + norm):
+        return None
+    what, value = ('gradient', norm) if torch.isfinite(loss) else ('loss', loss)
+    return f'the {what} is {value.item()}'
 
 
 class OuterStep:
@@ -26,7 +49,7 @@ class OuterStep:
         capture: Whether to use a CUDA graph.
     """
 
-    def __init__(self, gradients: Callable[[Tensor, Tensor], Losses], check: Callable[[Losses], None],
+    def __init__(self, gradients: Gradients, check: Callable[[Losses], None],
                  update: Callable[[], None], optimizers: list[torch.optim.Optimizer], capture: bool) -> None:
         self.gradients, self.check, self.update = gradients, check, update
         self.optimizers = optimizers
@@ -69,7 +92,7 @@ class OuterStep:
         torch.cuda.current_stream().wait_stream(stream)
         return losses
 
-    def _groups(self) -> list[dict]:
+    def _groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _prepare_optimizers(self) -> None:

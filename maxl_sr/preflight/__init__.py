@@ -9,18 +9,16 @@ from typing import Any
 import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.datasets import check_datasets
-from maxl_sr.preflight.networks import check_network, check_scale
-from maxl_sr.preflight.option_file import check_name, read_option_file
+from maxl_sr.preflight.networks import check_scale
 from maxl_sr.preflight.resume_state import find_state
 from maxl_sr.preflight.sections import check_logger, check_paths, check_sections, check_top_level, require
 from maxl_sr.preflight.training import check_training
 from maxl_sr.preflight.validation import check_metrics_on, check_validation
+from maxl_sr.settings.option_file import check_name
 from maxl_sr.settings.values import check_choice, names
-from maxl_sr.utils.checkpoint import load_checkpoint
-
-__all__ = ['check_network', 'load_checkpoint', 'preflight', 'read_option_file']
 
 
 def preflight(opt: dict[str, Any]) -> None:
@@ -46,7 +44,7 @@ def preflight(opt: dict[str, Any]) -> None:
     resumed = find_state(opt) if opt['is_train'] else None
     if opt['network_g'] is None:
         raise UserError('network_g must be a section, not null')
-    nets = {name: check_network(opt, name, resumed) for name in list(opt)
+    nets = {name: make_network(opt, name, resumed) for name in list(opt)
             if name.startswith('network_') and opt[name] is not None}
     if hasattr(model, 'check_options'):
         model.check_options(opt)

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 
 from maxl_sr.data.data_util import check_backend
 from maxl_sr.data.sections import BY_BASICSR, Loader
-from maxl_sr.errors import UserError
+from maxl_sr.errors import UserError, telling
 from maxl_sr.preflight.lmdb_images import Size, check_files, listed_sizes, lmdb_sizes
-from maxl_sr.preflight.option_file import check_name
-from maxl_sr.preflight.sections import check_bool, require, telling
+from maxl_sr.preflight.sections import check_bool, require
 from maxl_sr.resume import seeded
+from maxl_sr.settings.option_file import check_name
 from maxl_sr.settings.values import check_choice, check_count, check_keys, names
 from maxl_sr.utils.lmdb_probe import image_size
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from os import path as osp
 from typing import Any
 
+from maxl_sr.adaptation.checkpoint import load_checkpoint
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.training import check_periods
 from maxl_sr.resume import go_on_from
-from maxl_sr.utils.checkpoint import load_checkpoint
 
 
 def find_state(opt: dict[str, Any]) -> int | None:

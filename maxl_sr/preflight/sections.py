@@ -4,8 +4,8 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from maxl_sr.errors import UserError
@@ -17,19 +17,6 @@ SECTIONS = ('metrics', 'adapt', 'guard', 'inner', 'aux_opt', 'pixel_opt', 'mask_
             'degradation', 'camera', 'augment', 'io_backend')
 ADDED = ('dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path')  # by BasicSR
 PATHS_ADDED = ('experiments_root', 'results_root', 'models', 'training_states', 'log', 'visualization')
-
-
-@contextmanager
-def telling(where: str) -> Iterator[None]:
-    """Turn what BasicSR and torch raise at a wrong option into a ``UserError`` that names the section."""
-    try:
-        yield
-    except UserError:
-        raise
-    except KeyError as error:
-        raise UserError(f'{where}: key {error} is missing') from error
-    except Exception as error:
-        raise UserError(f'{where}: {" ".join(str(error).split()) or type(error).__name__}') from error
 
 
 def require(where: str, section: Any, keys: Iterable[str]) -> None:

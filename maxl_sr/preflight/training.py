@@ -8,8 +8,8 @@ import torch
 from basicsr.models.base_model import BaseModel
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 
-from maxl_sr.errors import UserError
-from maxl_sr.preflight.sections import require, telling
+from maxl_sr.errors import UserError, telling
+from maxl_sr.preflight.sections import require
 from maxl_sr.settings.losses import check_like_defaults, check_loss
 from maxl_sr.settings.values import (
     check_choice,

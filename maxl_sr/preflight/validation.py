@@ -12,8 +12,8 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from maxl_sr.errors import UserError
-from maxl_sr.preflight.option_file import check_name
 from maxl_sr.preflight.sections import check_bool, require
+from maxl_sr.settings.option_file import check_name
 from maxl_sr.settings.values import check_choice, check_count, check_keys, check_no_text_numbers, names
 
 

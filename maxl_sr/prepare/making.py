@@ -8,13 +8,13 @@ from PIL import Image
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.outputs import Manifest, make_folders, make_lmdb
-from maxl_sr.prepare.sources import LEGAL, Source, find, skipped
+from maxl_sr.prepare.sources import LEGAL, Original, find, skipped
 from maxl_sr.prepare.tiles import Cutting
 from maxl_sr.utils.files import check_name, remove_partial_files, shown
 from maxl_sr.utils.lock import locked
 
 
-def _summary(sources: list[Source], manifest: Manifest, written: int, args: argparse.Namespace) -> str:
+def _summary(sources: list[Original], manifest: Manifest, written: int, args: argparse.Namespace) -> str:
     entries = [manifest.done[source.name] for source in sources]
     kept, dropped = sum(len(e['tiles']) for e in entries), sum(e['dropped'] for e in entries)
     lines = [(f'{len(sources)} images: {written} tiles written, {kept - written} already there, '
@@ -35,7 +35,7 @@ def _summary(sources: list[Source], manifest: Manifest, written: int, args: argp
     return '\n'.join(lines)
 
 
-def _alignments(sources: list[Source], manifest: Manifest) -> list[str]:
+def _alignments(sources: list[Original], manifest: Manifest) -> list[str]:
     """A line for each image whose ground truth was registered or matched, or could not be."""
     lines = []
     for source in sources:
@@ -75,7 +75,7 @@ def _prepare(args: argparse.Namespace) -> str:
     if not sources:
         others = skipped([args.root])
         raise UserError(f'No image for {args.layout} was found in {args.root}.{others and f" ({others})"}')
-    by_name: dict[str, Source] = {}
+    by_name: dict[str, Original] = {}
     for source in sources:
         if LEGAL.fullmatch(source.name) is None:
             raise UserError(f'{shown(source.gt)} leaves no name for its tiles; rename it.')
@@ -90,7 +90,7 @@ def _prepare(args: argparse.Namespace) -> str:
         return _write(args, sources, Manifest(args.out, options, args.lmdb))
 
 
-def _write(args: argparse.Namespace, sources: list[Source], manifest: Manifest) -> str:
+def _write(args: argparse.Namespace, sources: list[Original], manifest: Manifest) -> str:
     remove_partial_files([args.out])
     gone = sorted(manifest.done.keys() - {source.name for source in sources})
     if gone:  # scenes that are held out now must not linger from an earlier run

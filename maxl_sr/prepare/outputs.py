@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from basicsr.utils.lmdb_util import LmdbMaker
 from tqdm import tqdm
 
 from maxl_sr.errors import UserError
-from maxl_sr.prepare.sources import LEGAL, Source
-from maxl_sr.prepare.tiles import PNG_LEVEL, Cut, Cutting, Task, cut_all, write
-from maxl_sr.utils.files import check_file, remove_partial_files
+from maxl_sr.prepare.sources import LEGAL, Original
+from maxl_sr.prepare.tiles import PNG_LEVEL, Cut, Cutting, ToCut, cut_all, write
+from maxl_sr.utils.files import check_file, remove_partial_files, replacing_folder
 
 SAVE_SECONDS = 5.0
 FIRST_MAP = 2 ** 26  # bytes
@@ -54,7 +53,7 @@ class Manifest:
         content = json.dumps({'options': self.options, 'images': self.done})
         write(self.path, content.encode())
 
-    def add(self, source: Source, files: list[list[Any]], cut: Cut) -> None:
+    def add(self, source: Original, files: list[list[Any]], cut: Cut) -> None:
         self.done[source.name] = {'files': files, 'scene': source.scene, 'tiles': cut.tiles,
                                   'dropped': cut.dropped, 'whole': cut.whole}
         if cut.alignment:
@@ -90,7 +89,8 @@ def _require_tiles(manifest: Manifest, root: Path, cutting: Cutting) -> None:
                     f'than --max-shift {cutting.max_shift:g} px.')
 
 
-def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+def make_folders(out: Path, sources: list[Original], manifest: Manifest, root: Path, cutting: Cutting,
+                 threads: int) -> int:
     """Write the tiles to ``gt`` and ``lq`` in `out`; return how many were written."""
     kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
     have = set()
@@ -101,7 +101,7 @@ def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Pat
         remove_partial_files([out / kind])
         have |= {f'{kind}/{path.name}' for path in (out / kind).iterdir()}
     manifest.save()  # before the first tile: from here on the folder is known as ours
-    todo: list[tuple[list[list[Any]], Task]] = []
+    todo: list[tuple[list[list[Any]], ToCut]] = []
     for source in sources:
         files, entry = source.files(), manifest.done.get(source.name)
         if entry and entry['files'] != files:
@@ -111,10 +111,10 @@ def make_folders(out: Path, sources: list[Source], manifest: Manifest, root: Pat
             entry = None
         wanted = {f'{kind}/{name}.png' for kind in kinds for name in entry['tiles']} if entry else set()
         if not entry or not wanted <= have:
-            todo.append((files, Task(source, cutting, out, frozenset(wanted & have))))
+            todo.append((files, ToCut(source, cutting, out, frozenset(wanted & have))))
     written, saved = 0, time.monotonic()
     try:
-        with closing(cut_all((task for _, task in todo), min(jobs, max(len(todo), 1)))) as cuts:
+        with closing(cut_all((task for _, task in todo), min(threads, max(len(todo), 1)))) as cuts:
             for cut, (files, task) in zip(tqdm(cuts, total=len(todo), unit='image', disable=not todo), todo):
                 manifest.add(task.source, files, cut)
                 written += cut.written
@@ -163,50 +163,44 @@ class GrowingLmdbMaker(LmdbMaker):
         super().put(img_byte, key, img_shape)
 
 
-def make_lmdb(out: Path, sources: list[Source], manifest: Manifest, root: Path, cutting: Cutting, jobs: int) -> int:
+def make_lmdb(out: Path, sources: list[Original], manifest: Manifest, root: Path, cutting: Cutting,
+              threads: int) -> int:
     """Write the tiles to ``gt.lmdb`` and ``lq.lmdb`` in `out`; return how many were written."""
     kinds = ('gt', 'lq') if sources[0].lq else ('gt',)
     final = {kind: out / f'{kind}.lmdb' for kind in kinds}
-    partial = {kind: out / f'{kind}.partial.lmdb' for kind in kinds}
-    for path in partial.values():
-        shutil.rmtree(path, ignore_errors=True)
     files = [source.files() for source in sources]
-    complete = [manifest.done.get(source.name, {}).get('files') for source in sources] == files
-    if complete and all((path / 'data.mdb').is_file() for path in final.values()):
-        return 0
-    out.mkdir(parents=True, exist_ok=True)
-    manifest.done = {}
-    manifest.save()  # until the end, the manifest says that nothing is finished
-    tasks = (Task(source, cutting, None) for source in sources)
-    makers: dict[str, LmdbMaker] = {}
-    written = 0
-    try:
-        for kind, path in partial.items():
-            with _told(final[kind]):
-                makers[kind] = GrowingLmdbMaker(path)
-        with closing(cut_all(tasks, min(jobs, len(sources)))) as cuts:
-            for cut, source, stats in zip(tqdm(cuts, total=len(sources), unit='image'), sources, files):
-                for name, shapes, data in cut.encoded:
-                    for kind, png in data.items():
-                        with _told(final[kind]):
-                            makers[kind].put(png, name, shapes[kind])
-                manifest.add(source, stats, cut)
-                written += cut.written
-        _require_tiles(manifest, root, cutting)
-        for kind, maker in makers.items():
-            with _told(final[kind]):
-                maker.close()
-    except BaseException:
-        for maker in makers.values():
-            with suppress(OSError, lmdb.Error):
-                maker.env.close()
-                maker.txt_file.close()
-        for path in partial.values():
-            shutil.rmtree(path, ignore_errors=True)
-        raise
-    for kind in kinds:
-        if final[kind].exists():
-            shutil.rmtree(final[kind])
-        os.rename(partial[kind], final[kind])
+    with ExitStack() as whole:
+        partial = {kind: whole.enter_context(replacing_folder(path)) for kind, path in final.items()}
+        complete = [manifest.done.get(source.name, {}).get('files') for source in sources] == files
+        if complete and all((path / 'data.mdb').is_file() for path in final.values()):
+            return 0
+        out.mkdir(parents=True, exist_ok=True)
+        manifest.done = {}
+        manifest.save()  # until the end, the manifest says that nothing is finished
+        tasks = (ToCut(source, cutting, None) for source in sources)
+        makers: dict[str, LmdbMaker] = {}
+        written = 0
+        try:
+            for kind, path in partial.items():
+                with _told(final[kind]):
+                    makers[kind] = GrowingLmdbMaker(path)
+            with closing(cut_all(tasks, min(threads, len(sources)))) as cuts:
+                for cut, source, stats in zip(tqdm(cuts, total=len(sources), unit='image'), sources, files):
+                    for name, shapes, data in cut.encoded:
+                        for kind, png in data.items():
+                            with _told(final[kind]):
+                                makers[kind].put(png, name, shapes[kind])
+                    manifest.add(source, stats, cut)
+                    written += cut.written
+            _require_tiles(manifest, root, cutting)
+            for kind, maker in makers.items():
+                with _told(final[kind]):
+                    maker.close()
+        except BaseException:
+            for maker in makers.values():
+                with suppress(OSError, lmdb.Error):
+                    maker.env.close()
+                    maker.txt_file.close()
+            raise
     manifest.save()
     return written

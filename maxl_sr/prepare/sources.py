@@ -19,7 +19,7 @@ from maxl_sr.utils.files import check_file
 LEGAL = re.compile(r'[\w-]+', re.ASCII)  # names of tiles
 
 
-class Source(NamedTuple):
+class Original(NamedTuple):
     """One image, or noisy/clean pair, to cut.
 
     `more` are further shots of the scene: the ground truth is the mean of `gt` and them.
@@ -84,15 +84,15 @@ def _real_mean(folder: Path) -> list[tuple[str, Path, Path]]:
     return _pairs(folder, r'(?P<before>.+)_(?P<kind>real|mean)(?P<after>)', 'real')
 
 
-def _div2k(args: argparse.Namespace) -> list[Source]:
-    return [Source(_name(path.stem), path) for path in _images(args.root)]
+def _div2k(args: argparse.Namespace) -> list[Original]:
+    return [Original(_name(path.stem), path) for path in _images(args.root)]
 
 
-def _nam(args: argparse.Namespace) -> list[Source]:
-    return [Source(_name(name), gt, lq) for name, gt, lq in _real_mean(args.root)]
+def _nam(args: argparse.Namespace) -> list[Original]:
+    return [Original(_name(name), gt, lq) for name, gt, lq in _real_mean(args.root)]
 
 
-def _sidd(args: argparse.Namespace) -> list[Source]:
+def _sidd(args: argparse.Namespace) -> list[Original]:
     data = args.root / 'Data' if (args.root / 'Data').is_dir() else args.root
     sources = []
     for folder in sorted(p for p in data.iterdir() if p.is_dir()):
@@ -100,11 +100,11 @@ def _sidd(args: argparse.Namespace) -> list[Source]:
         for name, gt, lq in _pairs(folder, r'(?P<before>.*?)(?P<kind>gt|noisy)_srgb(?P<after>_\d+)', 'noisy'):
             # Medium puts the instance number, the folder's first field, before each file name.
             number = re.sub(r'^\d+_+', '', name)
-            sources.append(Source(_name(f'{folder.name}_{number}'), gt, lq, fields[1] if len(fields) > 1 else ''))
+            sources.append(Original(_name(f'{folder.name}_{number}'), gt, lq, fields[1] if len(fields) > 1 else ''))
     return _of_scenes(sources, args, data)
 
 
-def _of_scenes(sources: list[Source], args: argparse.Namespace, root: Path) -> list[Source]:
+def _of_scenes(sources: list[Original], args: argparse.Namespace, root: Path) -> list[Original]:
     """The sources of the scenes that --scenes and --exclude-scenes leave."""
     known = {source.scene for source in sources}
     for scene in [*(args.scenes or []), *args.exclude_scenes]:
@@ -116,7 +116,7 @@ def _of_scenes(sources: list[Source], args: argparse.Namespace, root: Path) -> l
     return [source for source in sources if source.scene in wanted]
 
 
-def _sr(args: argparse.Namespace) -> list[Source]:
+def _sr(args: argparse.Namespace) -> list[Original]:
     pairs = _pairs(args.root, r'(?P<before>.+)_(?P<kind>LR|HR)(?P<after>)', 'lr')
     scales: dict[int, Path] = {}
     for _, gt, lq in pairs:
@@ -131,10 +131,10 @@ def _sr(args: argparse.Namespace) -> list[Source]:
                         'keep each scale in a folder of its own.')
     if scales and max(scales) < 2:
         raise UserError(f'{scales[max(scales)]} is not smaller than its clean partner.')
-    return [Source(_name(name), gt, lq) for name, gt, lq in pairs]
+    return [Original(_name(name), gt, lq) for name, gt, lq in pairs]
 
 
-def _gopro(args: argparse.Namespace) -> list[Source]:
+def _gopro(args: argparse.Namespace) -> list[Original]:
     sources = []
     folders = sorted(args.root.resolve().rglob('blur'))  # the official download: SEQUENCE/blur, SEQUENCE/sharp
     parts = sorted({folder.parents[1].name for folder in folders})
@@ -148,14 +148,14 @@ def _gopro(args: argparse.Namespace) -> list[Source]:
             if lq.name not in partners:
                 raise UserError(f'{lq} has no clean partner in {sharp}.')
             sequence = blur.parent.name
-            sources.append(Source(_name(f'{sequence}_{lq.stem}'), partners[lq.name], lq, sequence))
+            sources.append(Original(_name(f'{sequence}_{lq.stem}'), partners[lq.name], lq, sequence))
     if not sources:  # single frames: NAME and NAME_gt, whose first three fields are the sequence
         for name, gt, lq in _pairs(args.root, r'(?P<before>.+?)(?P<kind>_gt|)(?P<after>)', ''):
-            sources.append(Source(_name(name), gt, lq, '_'.join(name.split('_')[:3])))
+            sources.append(Original(_name(name), gt, lq, '_'.join(name.split('_')[:3])))
     return _of_scenes(sources, args, args.root)
 
 
-def _polyu(args: argparse.Namespace) -> list[Source]:
+def _polyu(args: argparse.Namespace) -> list[Original]:
     folder = args.root / ('OriginalImages' if args.part == 'original' else 'CroppedImages')
     file = args.split or args.root / 'split.json'
     subset: dict[str, str] = {}  # scene -> train or val
@@ -186,15 +186,15 @@ def _polyu(args: argparse.Namespace) -> list[Source]:
             raise UserError(f'{lq} belongs to no scene of {file}.')
         scene = stems[stem] if stem is not None else re.sub(r'_+\d+$', '', name)
         if args.subset in ('all', subset.get(scene)):
-            sources.append(Source(_name(name), gt, lq, scene))
+            sources.append(Original(_name(name), gt, lq, scene))
     return sources
 
 
-def _own_pairs(args: argparse.Namespace) -> list[Source]:
+def _own_pairs(args: argparse.Namespace) -> list[Original]:
     folders = [args.root / kind for kind in ('gt', 'lq')]
     if not all(folder.is_dir() for folder in folders):
         pairs = _pairs(args.root, r'(?P<before>.+)_(?P<kind>noisy|clean)(?P<after>)', 'noisy')
-        return [Source(_name(name), gt, lq, name) for name, gt, lq in pairs]
+        return [Original(_name(name), gt, lq, name) for name, gt, lq in pairs]
     clean: dict[str, Path] = {}
     noisy: dict[str, Path] = {}
     for found, folder in zip((clean, noisy), folders):
@@ -204,26 +204,26 @@ def _own_pairs(args: argparse.Namespace) -> list[Source]:
     for stem in sorted(clean.keys() ^ noisy.keys()):
         have, lacking = (clean, folders[1]) if stem in clean else (noisy, folders[0])
         raise UserError(f'{have[stem]} has no partner called {stem} in {lacking}.')
-    return [Source(_name(stem), clean[stem], noisy[stem], stem) for stem in sorted(clean)]
+    return [Original(_name(stem), clean[stem], noisy[stem], stem) for stem in sorted(clean)]
 
 
-def _burst(args: argparse.Namespace) -> list[Source]:
+def _burst(args: argparse.Namespace) -> list[Original]:
     folders = sorted(path for path in args.root.iterdir() if path.is_dir()) or [args.root.resolve()]
     sources = []
     for folder in folders:
         shots = _images(folder)
         if len(shots) < 2:
             raise UserError(f'{folder} holds {len(shots)} image{"s" * (len(shots) != 1)}; a burst is two or more.')
-        sources.append(Source(_name(folder.name), shots[1], shots[0], folder.name, tuple(shots[2:])))
+        sources.append(Original(_name(folder.name), shots[1], shots[0], folder.name, tuple(shots[2:])))
     return sources
 
 
-FINDERS: dict[str, Callable[[argparse.Namespace], list[Source]]] = {
+FINDERS: dict[str, Callable[[argparse.Namespace], list[Original]]] = {
     'div2k': _div2k, 'sidd': _sidd, 'polyu': _polyu, 'nam': _nam, 'pairs': _own_pairs, 'burst': _burst, 'sr': _sr,
     'gopro': _gopro}
 
 
-def find(args: argparse.Namespace) -> list[Source]:
+def find(args: argparse.Namespace) -> list[Original]:
     """Return the images of the layout and folder that the arguments name, but for the scenes that they leave out.
 
     Raises:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.light import match_light
 from maxl_sr.prepare.registration import Unregistrable, register, shift_between
-from maxl_sr.prepare.sources import Source
+from maxl_sr.prepare.sources import Original
 from maxl_sr.utils.files import replacing, shown
 from maxl_sr.utils.memory import is_out_of_memory
 
@@ -42,10 +42,10 @@ class Cutting(NamedTuple):
     smaller: bool = False
 
 
-class Task(NamedTuple):
+class ToCut(NamedTuple):
     """One image to cut; `folder` None: hand back encoded tiles. `have`: the files that need no writing."""
 
-    source: Source
+    source: Original
     cutting: Cutting
     folder: Path | None
     have: frozenset[str] = frozenset()
@@ -108,7 +108,7 @@ def _psnr(noisy: np.ndarray, clean: np.ndarray) -> float:
     return round(float(cv2.PSNR(noisy, clean)), 2)
 
 
-def _aligned(source: Source, noisy: np.ndarray, cutting: Cutting) -> tuple[np.ndarray, int, dict[str, float]]:
+def _aligned(source: Original, noisy: np.ndarray, cutting: Cutting) -> tuple[np.ndarray, int, dict[str, float]]:
     """The ground truth of `noisy`, the border that it lacks, and what was done to it.
 
     Raises:
@@ -145,7 +145,7 @@ def _aligned(source: Source, noisy: np.ndarray, cutting: Cutting) -> tuple[np.nd
     return clean, margin, told
 
 
-def _pair(source: Source, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def _pair(source: Original, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """The images to cut, of equal sizes, and what was done to the ground truth."""
     if source.lq is None:
         return {'gt': read(source.gt)}, {}
@@ -163,7 +163,7 @@ def _pair(source: Source, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict
     return images, {}
 
 
-def _cut(task: Task) -> Cut:
+def _cut(task: ToCut) -> Cut:
     try:
         return _cut_one(task)
     except (MemoryError, cv2.error) as error:
@@ -173,7 +173,7 @@ def _cut(task: Task) -> Cut:
         raise
 
 
-def _cut_one(task: Task) -> Cut:
+def _cut_one(task: ToCut) -> Cut:
     source, cutting, folder = task.source, task.cutting, task.folder
     size, step = cutting.size, cutting.step
     try:
@@ -207,15 +207,15 @@ def _cut_one(task: Task) -> Cut:
     return cut._replace(dropped=dropped, written=written)
 
 
-def cut_all(tasks: Iterable[Task], jobs: int) -> Generator[Cut, Any, None]:
+def cut_all(tasks: Iterable[ToCut], threads: int) -> Generator[Cut, Any, None]:
     """Yield the results in order, never more than a few images ahead of the reader (LMDB tiles wait in memory).
 
     Threads, not processes: OpenCV and Pillow release the interpreter while they decode, encode and filter.
     """
-    pool = ThreadPoolExecutor(jobs)
+    pool = ThreadPoolExecutor(threads)
     try:
         rest = iter(tasks)
-        waiting = deque(pool.submit(_cut, task) for task in islice(rest, 2 * jobs))
+        waiting = deque(pool.submit(_cut, task) for task in islice(rest, 2 * threads))
         while waiting:
             result = waiting.popleft().result()
             waiting.extend(pool.submit(_cut, task) for task in islice(rest, 1))

@@ -12,7 +12,7 @@ from maxl_sr.meta import Tiling
 from maxl_sr.meta.tiled import Tile, scaled
 from maxl_sr.utils.machine import memory_format
 
-WINDOW = 256  # side of the windows that a sample is taken from
+SAMPLE_SIDE = 256  # side of the windows that a sample is taken from
 GRID = 16  # at which these begin: the blocks of JPEG stay whole
 
 
@@ -34,7 +34,7 @@ def sample(pixels: np.ndarray, count: int) -> np.ndarray:
     sides = pixels.shape[:2]
     if sides[0] * sides[1] <= count:
         return pixels
-    window = [min(WINDOW, side) for side in sides]
+    window = [min(SAMPLE_SIDE, side) for side in sides]
     number = max(count // (window[0] * window[1]), 1)
     rows = min(max(round((number * sides[0] / sides[1]) ** 0.5), 1), number, sides[0] // window[0])
     columns = min(max(number // rows, 1), sides[1] // window[1])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Le
 from pydantic import Field
 
-from maxl_sr.settings.components import ObjectiveSection, check_objective_section
+from maxl_sr.settings.components import ObjectiveSection
 from maxl_sr.settings.section import Section, parse
 from maxl_sr.settings.types import NO, Count, Flag, NotNegative, Positive, ShareBelow1
 
@@ -117,8 +117,6 @@ class Adapt(Section):
     aux_opt: ObjectiveSection | None = None
     guard: GuardOptions | None = None
 
-    def with_objective(self, aux_opt: Any) -> 'Adapt':
-        """Return the section with this inner objective, that of ``train``, where it gives none."""
-        if self.aux_opt is not None or aux_opt is None:
-            return self
-        return self.model_copy(update={'aux_opt': check_objective_section('train: aux_opt', aux_opt)})
+    def with_objective(self, aux_opt: dict[str, Any] | None) -> 'Adapt':
+        """Return the section with this inner objective, that of ``train``, checked, where it gives none."""
+        return self if self.aux_opt is not None else self.model_copy(update={'aux_opt': aux_opt})

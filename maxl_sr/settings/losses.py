@@ -9,7 +9,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
 from maxl_sr.errors import UserError
-from maxl_sr.meta.objective import Objective
+from maxl_sr.meta.objective import Objective, same_size
 from maxl_sr.settings.components import check_component, check_objective_section
 from maxl_sr.settings.values import check_finite, check_no_text_numbers
 
@@ -72,11 +72,19 @@ def check_objective(where: str, given: Any, scale: Any = 1) -> Any:
         UserError: No inner objective is registered under its type, an argument is unknown or refused, or the objective
             cannot be used for this enlargement.
     """
-    section = check_objective_section(where, given)
-    kind = section.pop('type')
-    objective = _built(where, kind, section)
+    return make_objective(where, check_objective_section(where, given), scale)
+
+
+def make_objective(where: str, section: Mapping[str, Any], scale: Any = 1) -> Any:
+    """Return the inner objective of a section whose keys and numbers :func:`check_objective_section` has read.
+
+    Raises:
+        UserError: An argument is refused, or the objective cannot be used for this enlargement.
+    """
+    kind = section['type']
+    objective = _built(where, kind, {key: value for key, value in section.items() if key != 'type'})
     if not isinstance(objective, Objective):
         raise UserError(f'{where}: {kind} is no inner objective: it lacks prepare and loss')
-    if scale != 1 and getattr(objective, 'same_size', False):
+    if scale != 1 and same_size(objective):
         raise UserError(f'{where}: {kind} compares images of one size, it cannot be used with scale: {scale}')
     return objective

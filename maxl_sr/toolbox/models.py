@@ -2,8 +2,6 @@
 
 import functools
 import math
-import os
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,9 +15,10 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from maxl_sr.adaptation.checkpoint import forget, read_weights
 from maxl_sr.errors import UserError
 from maxl_sr.toolbox.seams import replace_everywhere
-from maxl_sr.utils.checkpoint import read_weights
+from maxl_sr.utils.files import replacing_in
 from maxl_sr.utils.memory import is_out_of_memory
 
 GROUP_KEYS = ('initial_lr', 'betas', 'eps', 'weight_decay', 'amsgrad')
@@ -39,17 +38,16 @@ def _whole_file(opt: dict[str, Any], key: str) -> Iterator[None]:
     """Let BasicSR write to a temporary folder, then move: a killed run leaves no half-written checkpoint."""
     final = opt['path'][key]
     try:
-        with tempfile.TemporaryDirectory(dir=final, prefix='.partial-') as partial:
-            opt['path'][key] = partial
+        with replacing_in(Path(final)) as partial:
+            opt['path'][key] = str(partial)
             try:
                 yield
             finally:
                 opt['path'][key] = final
-            written = os.listdir(partial)
-            for name in written:
-                if not zipfile.is_zipfile(osp.join(partial, name)):  # BasicSR goes on when it cannot write
-                    raise UserError(f'cannot write {osp.join(final, name)} (is the disk full?); {last_good(opt)}')
-                os.replace(osp.join(partial, name), osp.join(final, name))
+            written = list(partial.iterdir())
+            for file in written:
+                if not zipfile.is_zipfile(file):  # BasicSR goes on when it cannot write
+                    raise UserError(f'cannot write {osp.join(final, file.name)} (is the disk full?); {last_good(opt)}')
             if not written:
                 raise UserError(f'cannot write a checkpoint to {final} (is the disk full?); {last_good(opt)}')
     except OSError as error:
@@ -175,6 +173,8 @@ def _install_building() -> None:
                 raise
             text = f'key {error} is missing' if isinstance(error, KeyError) else ' '.join(str(error).split())
             raise UserError(f"model_type: cannot make a {opt['model_type']}: {text}") from error
+        finally:
+            forget()
 
     replace_everywhere(original, build_model)
 

@@ -1,9 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all: the one place that makes temporary names and renames."""
 
 import argparse
 import os
 import re
+import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,8 @@ try:
 except ImportError:  # of Unix alone; without it nothing that a killed run left is removed
     fcntl = None  # type: ignore[assignment]
 
-_PARTIAL = re.compile(r'\.[0-9a-f]{32}\.partial(\.\w+)?')
+_PARTIAL = re.compile(r'\.[0-9a-f]{32}\.partial(\..*)?')
+_PARTIAL_FOLDER = '.partial-'  # begins the name
 _KINDS = ((stat.S_ISFIFO, 'a named pipe'), (stat.S_ISSOCK, 'a socket'), (stat.S_ISCHR, 'a device'),
           (stat.S_ISBLK, 'a device'), (stat.S_ISDIR, 'a folder'))
 
@@ -107,6 +110,22 @@ def _made(path: Path) -> int | None:
         os.close(handle)  # taken for one of a killed run in the moment before it was locked
 
 
+def _hidden(path: Path) -> Path:
+    """Return a name beside `path`, with its ending, that nobody else takes."""
+    return path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
+
+
+def new_locked(path: Path) -> int | None:
+    """Make an empty file that has its lock as soon as it has its name; return it open, None where there are no locks.
+
+    The lock ends when the file is closed, or with the process, however that ends.
+    """
+    partial = _hidden(path)
+    handle = _made(partial)
+    os.rename(partial, path)
+    return handle
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a hidden file beside `path`, with its ending, that takes its place if no error comes.
@@ -119,7 +138,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if os.path.exists(path) and not os.path.isdir(path):
         check_file(path)
-    partial = path.with_name(f'.{uuid.uuid4().hex}.partial{path.suffix}')
+    partial = _hidden(path)
     handle: int | None = None
     try:
         handle = _made(partial)
@@ -134,6 +153,45 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink()
         if handle is not None:
             os.close(handle)
+
+
+@contextmanager
+def replacing_in(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder in `folder`, whose files take their places in that one if no error comes."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL_FOLDER) as name:
+        partial = Path(name)
+        yield partial
+        for file in sorted(partial.iterdir()):
+            os.replace(file, folder / file.name)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give the path of a folder beside `path`, with its ending, for one process at a time to make.
+
+    If it was made, and no error comes, it takes the place of `path`. One that a killed run left is removed.
+    """
+    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        if partial.exists():
+            if path.exists():
+                shutil.rmtree(path)
+            os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def clear_away(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder and below; nobody else may write there."""
+    for parent, folders, files in os.walk(folder):
+        for name in folders:
+            if name.startswith(_PARTIAL_FOLDER):
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+        for name in filter(_PARTIAL.fullmatch, files):
+            with suppress(OSError):
+                os.unlink(os.path.join(parent, name))
 
 
 def remove_partial_files(folders: Iterable[Path]) -> int:

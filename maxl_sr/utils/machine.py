@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from maxl_sr.errors import UserError
+
 _CGROUPS = ((Path('/sys/fs/cgroup'), 'memory.max', 'memory.current'),
             (Path('/sys/fs/cgroup/memory'), 'memory.limit_in_bytes', 'memory.usage_in_bytes'))
 # mallopt's parameters (glibc, malloc.h)
@@ -27,6 +29,20 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     return mallopt is not None and bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of that name; 'auto': a GPU where there is one.
+
+    Raises:
+        UserError: It is unknown to torch, or not there.
+    """
+    try:
+        device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if name == 'auto' else name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f'device {name!r} is unknown to torch, or not there') from error
+    return device
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from maxl_sr.utils.files import locked
+from maxl_sr.utils.files import locked, new_locked
 
 PREFIX = 'maxl-sr-'
 LOCK = 'lock'
@@ -37,10 +37,7 @@ def page_folder() -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     handle: int | None = None
     try:
-        new = root / 'new'
-        new.touch()
-        handle = locked(new)
-        new.rename(root / LOCK)  # with the lock already on it
+        handle = new_locked(root / LOCK)
         yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -22,15 +22,15 @@ from maxl_sr.web.runs import Runs, StoppedError
 from maxl_sr.web.sessions import Sessions
 
 STEPS = 50  # at most
-QUALITY = 95  # of the pictures of the slider
+SLIDER_QUALITY = 95  # of the pictures of the slider
 SIDE = 8192  # of these pictures, at most
 ENLARGED = 4  # times the limit of the megapixels may a result have
 HELD = (600, 4 * 3600)  # seconds: every so often, what is older is removed even if its session goes on
 
 
 @functools.lru_cache
-def _restorer(preset: str, device: str) -> Restorer:
-    return Restorer.from_pretrained(preset, device)
+def _restorer(preset: str, device: str, precision: str) -> Restorer:
+    return Restorer.from_pretrained(preset, device, precision)
 
 
 def write_examples(folder: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def write_examples(folder: Path) -> dict[str, str]:
     return paths
 
 
-def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, limits: Limits, device: str,
+def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, limits: Limits, where: tuple[str, str],
             progress: Callable[..., Any], check: Callable[[], None] | None = None) -> tuple[Any, ...]:
     """Restore a file into a new file and pictures in `folder`; return what the page shows.
 
@@ -71,7 +71,7 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
         raise UserError(f'{source.name} has {size:.1f} megapixels, this page takes {limits.megapixels:g}')
     if preset not in PRESETS or not 0 <= steps <= STEPS:
         raise UserError(f'preset {preset!r} or number of steps {steps!r} is none of the page')
-    restorer = _restorer(preset, device)
+    restorer = _restorer(preset, *where)
     if size * restorer.scale ** 2 > ENLARGED * limits.megapixels:
         raise UserError(f'{source.name} enlarged by {restorer.scale} would have {size * restorer.scale ** 2:.0f} '
                         f'megapixels, this page makes {ENLARGED * limits.megapixels:g}')
@@ -91,7 +91,7 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
     shown.mkdir()
     for name, picture in pictures.items():
         shrunk = picture.thumbnail_image(SIDE, height=SIDE, size='down')
-        shrunk.jpegsave(str(shown / f'{name}.jpg'), Q=QUALITY, subsample_mode='off', keep='none')
+        shrunk.jpegsave(str(shown / f'{name}.jpg'), Q=SLIDER_QUALITY, subsample_mode='off', keep='none')
     before, after, shown_mask = (str(shown / f'{name}.jpg') for name in ('before', 'after', 'mask'))
     height, width = photo.pixels.shape[:2]
     figures = f'{width} × {height} pixels · {outcome(done.steps, len(done.losses))} · {done.seconds:.1f} s'
@@ -99,14 +99,15 @@ def restore(source: Path, preset: str, steps: int, guard: bool, folder: Path, li
     return (before, after), None if mask is None else shown_mask, curve(done.losses), figures, str(target)
 
 
-def build(sessions: Sessions, runs: Runs, limits: Limits, device: str = 'auto') -> gr.Blocks:
+def build(sessions: Sessions, runs: Runs, limits: Limits,
+          where: tuple[str, str] = ('auto', 'auto')) -> gr.Blocks:
     """Return the page.
 
     Args:
         sessions: Files while sessions last; their folder is that which the variable ``GRADIO_TEMP_DIR`` names.
         runs: What computes.
         limits: What it takes.
-        device: As for :class:`~maxl_sr.restorer.Restorer`.
+        where: Device and precision, as for :class:`~maxl_sr.restorer.Restorer`.
     """
     folder = sessions.folder
 
@@ -116,7 +117,7 @@ def build(sessions: Sessions, runs: Runs, limits: Limits, device: str = 'auto') 
         return None, gr.Image(None, visible=False), '', '', gr.DownloadButton(value=None, interactive=False)
 
     def choose_preset(preset: str) -> gr.Slider:
-        restorer = _restorer(preset, device)
+        restorer = _restorer(preset, *where)
         return gr.Slider(value=restorer.steps, interactive=restorer.adapts)
 
     async def run(file: str | None, preset: str, steps: int, guard: bool, request: gr.Request,
@@ -129,7 +130,7 @@ def build(sessions: Sessions, runs: Runs, limits: Limits, device: str = 'auto') 
         whole = False
         try:
             pictures, mask, losses, figures, restored = await runs.run(session, lambda check: restore(
-                Path(file), preset, int(steps), guard, target, limits, device, progress, check))
+                Path(file), preset, int(steps), guard, target, limits, where, progress, check))
             whole = True
         except StoppedError as error:
             raise gr.Error('stopped', print_exception=False) from error
@@ -160,7 +161,7 @@ def build(sessions: Sessions, runs: Runs, limits: Limits, device: str = 'auto') 
                     gr.Button(f'Example: {text}', size='sm').click(
                         functools.partial(str, path), None, file, api_visibility='private', show_progress='hidden')
                 preset = gr.Dropdown(list(PRESETS), value='fast', label='Preset', elem_id='preset')
-                steps = gr.Slider(0, STEPS, value=_restorer('fast', device).steps, step=1, label='Steps at most',
+                steps = gr.Slider(0, STEPS, value=_restorer('fast', *where).steps, step=1, label='Steps at most',
                                   elem_id='steps')
                 guard = gr.Checkbox(True, label='Keep steps only where they pay (the guard)', elem_id='guard')
                 button = gr.Button('Restore', variant='primary', elem_id='run')

@@ -32,7 +32,7 @@ def _serve(args: argparse.Namespace, limits: Limits, root: Path, stopped: thread
     os.environ['GRADIO_TEMP_DIR'] = str(folder)
     sessions, runs = Sessions(folder), Runs(limits.parallel)
     uploads = Uploads(sessions, limits.uploads * 1e6)
-    page = build(sessions, runs, limits, args.device)
+    page = build(sessions, runs, limits, (args.device, args.precision))
     door = Middleware(Door, names=known_names(args.host, args.allowed_host), addresses=args.host not in LOOPBACK,
                       uploads=uploads, runs=runs)
     name = f'[{args.host}]' if ':' in args.host else args.host  # as in an address
@@ -57,7 +57,7 @@ def serve(args: argparse.Namespace, limits: Limits) -> int:
     """Serve the page until Ctrl-C and return the exit code.
 
     Args:
-        args: ``host``, ``port``, ``allowed_host``, ``open`` and ``device`` of the command.
+        args: ``host``, ``port``, ``allowed_host``, ``open``, ``device`` and ``precision`` of the command.
         limits: What it takes.
     """
     stopped = threading.Event()

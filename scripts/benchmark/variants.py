@@ -1,16 +1,13 @@
 """What is measured: every variant is a function of one problem that makes one step and leaves its gradients."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import flop_registry
 
 import maxl_sr  # noqa: F401  isort: skip
 from maxl_sr.archs.mask_arch import MaskNet
@@ -162,13 +159,13 @@ def plain(problem: Problem) -> None:
 
 # ---- ours ----------------------------------------------------------------------------------------------------------
 
-def _transfer(problem: Problem, mask: Tensor, **how: str) -> Tensor:
+def transfer(problem: Problem, mask: Tensor, **how: str) -> Tensor:
     return transfer_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x, mask, steps=problem.steps,
                          lr=LR, **how)  # type: ignore[arg-type]
 
 
 def mtl_ours(**how: str) -> Callable[[Problem], None]:
-    return lambda problem: _transfer(problem, problem.mask(), **how).backward()
+    return lambda problem: transfer(problem, problem.mask(), **how).backward()
 
 
 def maxl_ours(problem: Problem) -> None:
@@ -264,44 +261,3 @@ VARIANTS = {
     'test ours': Variant(test_ours, True),
     'inference': Variant(inference, True, result=False),
 }
-
-
-# ---- the arithmetic that an algorithm needs ---------------------------------------------------------------------
-
-class _Count(TorchDispatchMode):
-    """Adds up operations by the formulas of torch's FlopCounterMode, which itself does not take ``autograd.grad``."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func._overloadpacket in flop_registry:
-            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-@contextmanager
-def _counted(into: dict[str, int], name: str) -> Iterator[None]:
-    with _Count() as count:
-        yield
-    into[name] = count.total
-
-
-def floor_flops(problem: Problem) -> dict[str, int]:
-    """Floating-point operations of the convolutions: 'plain step', and the least for 'MTL' and 'MAXL'.
-
-    MTL: features and mask once, K steps with their second-order graph kept. MAXL: the gradient of L_pri + L_aux, that
-    of the outer loss, the tangents along v (without the forward pass that they repeat), the mask and its gradient.
-    """
-    flops: dict[str, int] = {}
-    with _counted(flops, 'plain step'):
-        plain(problem)
-    with _counted(flops, 'MTL'):
-        _transfer(problem, problem.mask_net(problem.y), meta_gradient='stored').backward()
-    with _counted(flops, 'MAXL'):
-        maxl_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x, problem.mask_net(problem.y),
-                  lr=LR).backward()
-    with _counted(flops, 'forward'), torch.no_grad():
-        problem.both(problem.y)
-    flops['MAXL'] -= flops.pop('forward')
-    return flops

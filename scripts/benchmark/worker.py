@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from variants import VARIANTS, Problem, floor_flops
+from arithmetic import floor_flops
+from variants import VARIANTS, Problem
 
 from maxl_sr.models.outer_step import WARM_UP
 

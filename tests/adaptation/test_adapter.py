@@ -32,7 +32,7 @@ def by_option_file(opt, image):
     model = build_model(opt)
     model.feed_data({'lq': torch.from_numpy(image).permute(2, 0, 1)[None] / 255, 'lq_path': ['x.png']})
     model.test()
-    return model.guard_step if model.adapt_opt is not None else 0, tensor2img([model.output])[..., ::-1]
+    return model.adapted.guard_step if model.adapt_opt is not None else 0, tensor2img([model.output])[..., ::-1]
 
 
 @pytest.mark.parametrize('name', ['fast', *slow(*(name for name in PRESETS if name != 'fast'))])
@@ -96,10 +96,11 @@ def test_rates_come_from_the_caller_the_options_the_checkpoint_or_the_paper():
     from maxl_sr.meta import InnerRates
     net, _ = nets()
     rates = InnerRates(net, 0.3)
-    assert Adapter(Adapt()).rates_of(3) == 1e-5
-    assert Adapter(Adapt(lr=0.1), rates=rates).rates_of(3) == 0.1
-    assert Adapter(Adapt(lr=0.1), rates=rates).rates_of(3, 0.2) == 0.2
-    learned = Adapter(Adapt(), rates=rates).rates_of(3)
+    assert Adapter(Adapt()).rate() == 1e-5
+    assert Adapter(Adapt(lr=0.1), rates=rates).rate() == 0.1
+    assert Adapter(Adapt(lr=0.1), rates=rates).rate(0.2) == 0.2
+    assert Adapter(Adapt(), rates=rates).rate() is None
+    learned = rates(3)
     assert len(learned) == 3 and learned[0]['aux_head.0.weight'].item() == pytest.approx(0.3)
 
 

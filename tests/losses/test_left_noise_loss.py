@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maxl_sr.losses.left_noise_loss import LeftNoiseLoss
+from maxl_sr.losses.left_noise_loss import PENALTY, LeftNoiseLoss
 from maxl_sr.meta import BoundNet, Objective, Task
 from tests.helpers import tiny_net
 from tests.losses.blocks import corners, naive_detail, naive_flat
@@ -25,7 +25,7 @@ def naive(loss: LeftNoiseLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
                 left.append((naive_detail(now) ** 2).sum())
                 noise.append((naive_detail(old) ** 2).sum())
         uneven = sum(outside) / max(len(outside), 1) / (sum(within) / len(within) + 1e-12)
-        excess = uneven - loss.evenness if uneven > loss.evenness else 0
+        excess = PENALTY * (uneven - loss.evenness) if uneven > loss.evenness else 0
         total = total + sum(left) / sum(noise) + excess
     return loss.loss_weight * total / len(y)
 
@@ -34,7 +34,7 @@ def naive(loss: LeftNoiseLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
 def test_the_loss_by_hand(evenness, active):
     net, other = tiny_net(seed=0).double(), tiny_net(seed=1).double()
     y = torch.rand(2, 3, 13, 17, dtype=torch.float64)
-    loss = LeftNoiseLoss(loss_weight=3.0, evenness=evenness, block_size=3, least=4, least_left=0)
+    loss = LeftNoiseLoss(loss_weight=3.0, evenness=evenness, block_size=3, least=4, least_left=0, most_spread=99)
     weights = {name: weight.detach() for name, weight in other.named_parameters() if not name.startswith('body')}
     with torch.no_grad():
         value = Task(net, loss, y, None).objective(weights)
@@ -118,6 +118,7 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
     ({'least': 1}, 'least must be an integer of at least 2, not 1'),
     ({'least_left': -1}, 'least_left must be from 0 to 1, not -1'),
     ({'evenness': -1}, 'evenness must be at least 0, not -1'),
+    ({'most_spread': -1}, 'most_spread must be at least 0, not -1'),
 ])
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

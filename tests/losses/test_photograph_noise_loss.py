@@ -14,7 +14,8 @@ from tests.losses.whole import Whole
 
 def small(**arguments) -> PhotographNoiseLoss:
     """The objective with small parts of the photographs, for small images."""
-    loss = PhotographNoiseLoss(**{'block_size': 3, 'least': 3, 'candidates': 2, 'least_left': 0, **arguments})
+    loss = PhotographNoiseLoss(**{'block_size': 3, 'least': 3, 'candidates': 2, 'least_left': 0, 'most_spread': 99,
+                                  **arguments})
     loss.photographs = loss.photographs[..., :8, :10].clone()
     return loss
 
@@ -99,6 +100,24 @@ def test_grey_images_get_grey_photographs():
     assert (copy[0] - copy[0].mean(0)).abs().max() < 1e-5
 
 
+def test_noise_follows_brightness():
+    clean, y = noisy_ramp(0.05)
+    y = clean + (y - clean) * torch.where(clean > 0.5, 2, 1)  # twice as strong where it is bright
+    loss = PhotographNoiseLoss(least_left=0, least=32, most_spread=9)
+    _, copy, target, _ = loss.prepare(BoundNet(tiny_net(seed=0), y), y)
+    added, grey = (copy - target).square().mean(1), target.mean(1)
+    inside = ((copy > 0.02) & (copy < 0.98)).all(1)
+    dark, bright = (added[inside & where].mean().sqrt() for where in (grey < 0.4, grey > 0.6))
+    assert bright > 1.3 * dark
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (5, 40), (16, 16), (33, 47)])
+def test_any_size(height, width):
+    loss = PhotographNoiseLoss(least_left=0, most_spread=99)
+    task = Task(tiny_net(seed=0), loss, torch.rand(2, 3, height, width), None)
+    assert torch.isfinite(task.objective(task.weights))
+
+
 def test_it_is_an_objective_whose_inputs_have_a_batch():
     loss, y = PhotographNoiseLoss(), torch.rand(3, 3, 18, 9)
     assert isinstance(loss, Objective)
@@ -126,6 +145,7 @@ def test_a_head_that_leaves_noise_learns_to_remove_it():
     ({'least': 1}, 'least must be an integer of at least 2, not 1'),
     ({'candidates': 0}, 'candidates must be an integer of at least 1, not 0'),
     ({'least_left': 1.5}, 'least_left must be from 0 to 1, not 1.5'), ({'seed': 0.5}, 'seed must be an integer'),
+    ({'most_spread': -1}, 'most_spread must be at least 0, not -1'),
     ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
 ])
 def test_wrong_arguments_are_refused(arguments, message):

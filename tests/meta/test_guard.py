@@ -100,7 +100,7 @@ def guarded(make_pairs, run, tmp_path):
     def call(steps=2, **guard):
         opt = meta_test_options(pairs, tmp_path)
         opt['val']['adapt'] = {'steps': steps, 'lr': 1e-3, 'optimizer': 'adam', 'aux_opt': {'type': 'BlindSpotLoss'},
-                               'guard': guard}
+                               'guard': {'aux_opt': {'type': 'SURELoss', 'window': 64, 'flatness': 1e9}, **guard}}
         return run('test', opt)
 
     return call

@@ -26,7 +26,7 @@ from tests.meta.unrolled import (
     ours_transfer,
 )
 
-ONE_PART = {'block_size': 3, 'least_left': 0}
+ONE_PART = {'block_size': 3, 'least_left': 0, 'most_spread': 99}
 PHOTOGRAPH = PhotographNoiseLoss(least=4, candidates=2, **ONE_PART)
 PHOTOGRAPH.photographs = PHOTOGRAPH.photographs[..., :8, :10].clone()  # a part is enough
 OBJECTIVES = {
@@ -38,7 +38,7 @@ OBJECTIVES = {
     'transplant': NoiseTransplantLoss(block_size=2, share=0.3, candidates=2, flatness=99),
     'risk': SURELoss(block_size=2, share=0.3, candidates=2, flatness=99),
     'photograph': PHOTOGRAPH,
-    'left noise': LeftNoiseLoss(least=3, evenness=0.3, **ONE_PART),  # less even than that
+    'left noise': LeftNoiseLoss(1e-5, evenness=0.3, least=3, **ONE_PART),  # less even than that
     'sum': SumObjective([{'type': 'Neighbor2NeighborLoss'}, {'type': 'RecorruptionLoss', 'loss_weight': 0.5},
                          {'type': 'NoiseTransplantLoss', 'block_size': 2, 'share': 0.3, 'candidates': 2,
                           'flatness': 99}, {'type': 'MaskedReconstructionLoss'}]),

@@ -110,10 +110,11 @@ def naive_space_transfer(problem, steps, space, rates=None):
     return total
 
 
-def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=LR,
+def ours_transfer(problem, steps, params, meta_gradient='stored', mask=None, samples='one_by_one', rates=None,
                   unadapted_weight=0.0):
     return transfer_loss(problem.net, problem.objective, F.l1_loss, problem.y, problem.x,
-                         problem.mask_net(problem.y) if mask is None else mask, steps=steps, lr=rates,
+                         problem.mask_net(problem.y) if mask is None else mask, steps=steps,
+                         lr=LR if rates is None else None, rates=rates,
                          loss_weight=LAMBDA_IN, params=params, meta_gradient=meta_gradient, samples=samples,
                          unadapted_weight=unadapted_weight)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from maxl_sr.adaptation.checkpoint import check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
-from maxl_sr.models.adaptive_model import check_rates, saved_rates
 from tests.helpers import batch, build_model, meta_test_options, slow, train_options
 
 
@@ -40,11 +40,11 @@ def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradien
     task = Task(built.net_g, MaskedReconstructionLoss(), built.lq, built.net_m(built.lq).detach())
     of_step = [{name: rate[min(k, 1)].exp().detach() for name, rate in
                 ((key.replace('/', '.'), rate) for key, rate in rates.log_rates.items())} for k in range(3)]
-    *_, (adapted, _) = adapt(task, 3, of_step)
+    *_, (adapted, _) = adapt(task, 3, rates=of_step)
     restored = task.restored(adapted).detach()
     torch.testing.assert_close(built.output, restored, rtol=0, atol=1e-6)
     test_opt['val']['adapt']['lr'] = 0.1  # a rate of the option file wins
-    assert build_model(test_opt, tmp_path, is_train=False).adapter.rates_of(1) == 0.1
+    assert build_model(test_opt, tmp_path, is_train=False).adapter.rate() == 0.1
 
 
 def test_learned_rates_go_on_in_a_second_training(make_pairs, run, tmp_path):

@@ -117,7 +117,7 @@ def test_meta_test_leaves_weights_and_mode_as_they_were(model, training, make_pa
     before = weights_of(built.net_g), weights_of(built.net_m)
     built.feed_data(batch(count=1))
     built.test()
-    assert not torch.equal(built.output, built.before)
+    assert not torch.equal(built.output, built.adapted.before)
     assert all_equal(before[0], weights_of(built.net_g)) and all_equal(before[1], weights_of(built.net_m))
     assert built.net_g.training is training and built.net_m.training
 
@@ -154,7 +154,7 @@ def test_the_before_figure_is_that_of_the_plain_network(make_pairs, tmp_path):
     built.feed_data(batch(count=1))
     built.test()
     with torch.no_grad():
-        torch.testing.assert_close(built.before, built.net_g(built.lq))
+        torch.testing.assert_close(built.adapted.before, built.net_g(built.lq))
 
 
 def test_ema_weights_are_tested_and_saved(make_pairs, run, tmp_path):

@@ -88,7 +88,7 @@ def test_the_settings_of_the_paper():
     assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
 
 
-WEIGHTS = {'fast': {}, 'fast_wide': {}, 'best': {'num_feat': 64, 'feat_step': 32}, 'paper': {},
+WEIGHTS = {'fast': {}, 'best': {'num_feat': 64, 'feat_step': 32}, 'paper': {},
            'paper_mask': {'type': 'MaskNet'}, 'sr_x2': {'scale': 2}, 'sr_x4': {'scale': 4},
            'sr_blind_x2': {'scale': 2}, 'deblur_motion': {}, 'deblur_gopro': {}}
 

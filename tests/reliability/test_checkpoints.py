@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from maxl_sr.adaptation.checkpoint import find_weights_key, saved_rates
 from maxl_sr.errors import UserError
-from maxl_sr.models.adaptive_model import saved_rates
-from maxl_sr.utils.checkpoint import find_weights_key
 from tests.helpers import edited, meta_test_options, train_options
 
 save_file = pytest.importorskip('safetensors.torch').save_file

@@ -13,14 +13,13 @@ import yaml
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.lmdb_util import LmdbMaker
 
+from maxl_sr.adaptation.checkpoint import read_weights, saved_rates
 from maxl_sr.errors import UserError
-from maxl_sr.models.adaptive_model import saved_rates
 from maxl_sr.models.maxl_model import MAXLModel
 from maxl_sr.models.meta_transfer_model import MetaTransferModel
-from maxl_sr.preflight import read_option_file
 from maxl_sr.preflight.lmdb_images import lmdb_sizes
-from maxl_sr.utils.checkpoint import read_weights
-from maxl_sr.utils.yaml_file import read_yaml
+from maxl_sr.settings.option_file import read_option_file
+from maxl_sr.settings.yaml_file import read_yaml
 from tests.helpers import meta_test_options, photograph, train_options
 
 hypothesis = pytest.importorskip('hypothesis')

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import read_option_file
-from maxl_sr.utils.yaml_file import read_yaml
+from maxl_sr.settings.option_file import read_option_file
+from maxl_sr.settings.yaml_file import read_yaml
 from tests.helpers import GONE, edited, meta_test_options
 
 NO_NAMES = ['/home/me/photos', '../..', '..', '.', 'a/b', 'a\\b', '', ' ', 'x' * 201, 'ü' * 101, 'a\nb', '\x1b[31m', 5,

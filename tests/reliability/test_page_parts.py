@@ -183,13 +183,13 @@ def test_a_port_that_is_taken_is_named():
 def test_notes_on_a_photograph_are_on_the_page(tmp_path):
     (tmp_path / 'in').mkdir()
     (tmp_path / 'in/a.jpg').write_bytes(photograph(0, 40) + b'video')
-    *_, figures, target = web.restore(tmp_path / 'in/a.jpg', 'fast', 0, True, tmp_path, web.Limits(), 'cpu',
+    *_, figures, target = web.restore(tmp_path / 'in/a.jpg', 'fast', 0, True, tmp_path, web.Limits(), ('cpu', 'auto'),
                                       lambda *_, **__: None)
     assert 'Note: 5 bytes behind the picture are left out' in figures and Path(target).exists()
 
 
 def test_tiles_can_be_stopped_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr('maxl_sr.restorer.TILE', 64)
+    monkeypatch.setattr('maxl_sr.restore.memory.TILE', 64)
     calls = []
 
     def check():
@@ -199,5 +199,6 @@ def test_tiles_can_be_stopped_one_by_one(tmp_path, monkeypatch):
 
     (tmp_path / 'a.jpg').write_bytes(photograph(0, 300))
     with pytest.raises(StoppedError):
-        web.restore(tmp_path / 'a.jpg', 'fast', 0, True, tmp_path / 'none', web.Limits(), 'cpu', lambda *_: None, check)
+        web.restore(tmp_path / 'a.jpg', 'fast', 0, True, tmp_path / 'none', web.Limits(), ('cpu', 'auto'),
+                    lambda *_: None, check)
     assert len(calls) == 4 and not (tmp_path / 'none').exists()

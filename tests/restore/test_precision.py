@@ -7,6 +7,7 @@ from torch import nn
 
 from maxl_sr import Restorer
 from maxl_sr.archs.multitask_arch import MultiTaskNet
+from maxl_sr.commands import arguments
 from maxl_sr.errors import UserError
 from maxl_sr.losses.noise_transplant_loss import NoiseTransplantLoss
 from maxl_sr.meta import Task, Tiling, adapt
@@ -103,3 +104,7 @@ def test_a_real_trial_chooses_one_of_them():
 def test_an_unknown_precision_is_named(given):
     with pytest.raises(UserError, match='precision must be one of auto, float32, bfloat16, float16'):
         Restorer(MultiTaskNet(num_feat=8), device='cpu', precision=given)
+
+
+def test_the_command_line_offers_the_same():
+    assert arguments.PRECISIONS == precision.PRECISIONS

@@ -38,7 +38,9 @@ def test_presets_restore_as_their_option_files_say(name):
     assert restorer.has_mask == ('network_m' in opt) and restorer.adapts == ('adapt' in opt['val'])
     run = restorer.run(y)
     steps = opt['val']['adapt']['steps'] if restorer.adapts else 0
-    assert run.steps <= len(run.losses) <= steps and bool(run.losses) == restorer.adapts and run.seconds > 0
+    assert run.steps <= len(run.losses) <= steps and run.seconds > 0
+    if 'guard' not in opt['val'].get('adapt', {}):  # which may leave the image alone
+        assert bool(run.losses) == restorer.adapts
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, *slow(np.float16, np.float32, np.float64)])

@@ -38,7 +38,7 @@ def test_it_computes_the_same_with_twice_as_many_features(tmp_path, arch, scale)
     *slow(('none.pth', 'there is no file {folder}/none.pth'),
           ('text.pth', 'text.pth is no checkpoint of torch, or not a whole one'))])
 def test_what_is_no_checkpoint_is_refused(tmp_path, name, message):
-    torch.save({'params': {}}, tmp_path / 'other.pth')
+    torch.save({'params': {'weight': torch.ones(1)}}, tmp_path / 'other.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
     done = widen(tmp_path / name, '-o', tmp_path / 'wide.pth')
     assert done.returncode == 2 and message.format(folder=tmp_path) in done.stderr and 'Traceback' not in done.stderr

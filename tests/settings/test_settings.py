@@ -15,8 +15,7 @@ from maxl_sr.data.noise import Noise
 from maxl_sr.data.pair_augmentation import PairAugmentation
 from maxl_sr.data.sections import MixedPairs
 from maxl_sr.errors import UserError
-from maxl_sr.preflight import option_file, read_option_file
-from maxl_sr.settings import components
+from maxl_sr.settings import components, option_file
 from maxl_sr.settings.adaptation import Adapt, Compute, GuardOptions, InnerLoop
 from maxl_sr.settings.losses import check_loss, check_objective
 from maxl_sr.settings.section import Section, parse
@@ -119,7 +118,7 @@ def test_a_section_does_not_change():
 
 
 def test_the_objective_of_the_training_is_that_of_the_test_where_it_gives_none():
-    objective = {'type': 'BlindSpotLoss', 'ratio': '1e-1'}
+    objective = components.check_objective_section('x', {'type': 'BlindSpotLoss', 'ratio': '1e-1'})
     assert Adapt().with_objective(objective).aux_opt == {'type': 'BlindSpotLoss', 'ratio': 0.1}
     assert Adapt(aux_opt={'type': 'SURELoss'}).with_objective(objective).aux_opt == {'type': 'SURELoss'}
     assert Adapt().with_objective(None).aux_opt is None
@@ -164,11 +163,11 @@ def test_text_for_a_boolean_of_ours_reaches_its_section(make_pairs, tmp_path):
     opt['train']['cuda_graph'] = 'false'
     path = tmp_path / 'x.yml'
     path.write_text(yaml.safe_dump(opt))
-    assert Compute.of(read_option_file(str(path))['train']).cuda_graph is False
+    assert Compute.of(option_file.read_option_file(str(path))['train']).cuda_graph is False
     opt['datasets']['train']['use_hflip'] = 'false'  # BasicSR would take it for true
     path.write_text(yaml.safe_dump(opt))
     with pytest.raises(UserError, match="use_hflip is the text 'false'"):
-        read_option_file(str(path))
+        option_file.read_option_file(str(path))
 
 
 def test_no_boolean_of_ours_is_forgotten():

@@ -71,6 +71,7 @@ def test_the_name_of_a_session_is_no_path(tmp_path):
 def test_a_photograph_may_be_called_as_the_pictures_are(tmp_path):
     (tmp_path / 'result').mkdir()
     Image.new('RGB', (40, 30), 'teal').save(tmp_path / 'after.jpg')
-    *_, target = web.restore(tmp_path / 'after.jpg', 'fast', 0, True, tmp_path / 'result', web.Limits(), 'cpu',
+    *_, target = web.restore(tmp_path / 'after.jpg', 'fast', 0, True, tmp_path / 'result', web.Limits(),
+                             ('cpu', 'auto'),
                              lambda *_, **__: None)
     assert Path(target).read_bytes() == by_command_line(tmp_path / 'after.jpg', tmp_path, '--steps', '0').read_bytes()

@@ -29,7 +29,7 @@ class Visitor:
         if preset != 'fast':
             self.page.click('#preset input')
             self.page.click(f'[role=option]:has-text("{preset}")')
-            self.page.wait_for_function("document.querySelector('#steps input[type=number]').value != '10'")
+            self.page.wait_for_function("document.querySelector('#steps input[type=number]').value != '20'")
         if steps is not None:
             self.page.fill('#steps input[type=number]', str(steps))
             self.page.press('#steps input[type=number]', 'Tab')

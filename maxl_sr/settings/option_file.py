@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from maxl_sr.errors import UserError
-from maxl_sr.utils.yaml_file import LARGEST, read_yaml
+from maxl_sr.settings.yaml_file import LARGEST, read_yaml
 
 NAME_BYTES = 200  # file systems take 255; BasicSR puts _archived_ and the time behind
 # Keys whose values BasicSR takes as text, whatever they look like
