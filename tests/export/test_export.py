@@ -174,6 +174,7 @@ def test_what_cannot_be_exported_is_told(net):
     assert export.to_pth(source(net, 'Own'))
 
 
+@pytest.mark.slow
 def test_a_model_that_differs_is_not_written(call, folder, monkeypatch, capsys):
     pytest.importorskip('onnx')
     own(folder, multitask_arch.MultiTaskNet(**TINY), {'type': 'MultiTaskNet', **TINY})

@@ -125,6 +125,7 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
     assert not loss.state_dict()  # the photographs come with the package
 
 
+@pytest.mark.slow
 def test_a_head_that_leaves_noise_learns_to_remove_it():
     torch.manual_seed(0)
     net = tiny_net(num_feat=8, feat_step=4)

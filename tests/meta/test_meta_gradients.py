@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from maxl_sr.meta import InnerRates
+from tests.helpers import slow
 from tests.meta.unrolled import (
     EXACT,
     LAMBDA_IN,
@@ -62,8 +63,8 @@ def test_transfer_in_float32(meta_gradient, samples):
 
 
 @pytest.mark.parametrize('meta_gradient, samples', EXACT)
-@pytest.mark.parametrize('learn_lr, per_step', [('tensor', False), ('tensor', True), ('parameter', False),
-                                                ('parameter', True)])
+@pytest.mark.parametrize('learn_lr, per_step', [('tensor', True), ('parameter', False), *slow(
+    ('tensor', False), ('parameter', True))])
 @pytest.mark.parametrize('params', ['heads', 'all'])
 def test_learned_rates_equal_unrolled_autograd(meta_gradient, samples, learn_lr, per_step, params):
     problem = Problem()

@@ -47,7 +47,7 @@ ROUNDED = {'left noise': 1e-10}  # the error of the loss: it is a ratio of small
 
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, *slow(ParallelMultiTaskNet)])
-@pytest.mark.parametrize('params', ['heads', 'all'])
+@pytest.mark.parametrize('params', ['heads', *slow('all')])
 @pytest.mark.parametrize('objective', OBJECTIVES)
 @pytest.mark.parametrize('steps', [3, *slow(1, 5)])
 def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
@@ -70,8 +70,8 @@ def test_transfer_equals_unrolled_autograd(arch, params, objective, steps):
 
 
 @pytest.mark.parametrize('space', ['gains', *slow('input')])
-@pytest.mark.parametrize('objective', ['paper', 'blind spots', 'neighbours', 'transplant', 'photograph', 'left noise',
-                                       'sum'])
+@pytest.mark.parametrize('objective', ['paper', 'blind spots', 'neighbours', *slow('transplant', 'photograph',
+                                                                                    'left noise', 'sum')])
 def test_gains_and_offset_of_the_input_equal_unrolled_autograd(space, objective):
     _pattern.cache_clear()
     problem = Problem()
@@ -88,7 +88,7 @@ def test_gains_and_offset_of_the_input_equal_unrolled_autograd(space, objective)
 
 
 @pytest.mark.parametrize('arch', [MultiTaskNet, ParallelMultiTaskNet])
-@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('scale', [2, *slow(3, 4)])
 @pytest.mark.parametrize('objective', ['paper', 'any blur'])
 def test_super_resolution_equals_unrolled_autograd(arch, scale, objective):
     problem = Problem(arch, scale=scale)

@@ -63,7 +63,7 @@ def test_the_halo_covers_the_receptive_field_and_hardly_more(arch, arguments):
 
 @pytest.mark.parametrize('objective', [MaskedReconstructionLoss(), *slow(
     BlindSpotLoss(), NoiseTransplantLoss(flatness=float('inf')), SURELoss(flatness=float('inf')))])
-@pytest.mark.parametrize('params', ['heads', 'all'])
+@pytest.mark.parametrize('params', ['heads', *slow('all')])
 @pytest.mark.parametrize('optimizer', ['adam', *slow('sgd')])
 def test_adapted_weights_are_those_of_the_whole(objective, params, optimizer):
     net, y = make(), torch.rand(1, 3, 140, 100, dtype=torch.float64)

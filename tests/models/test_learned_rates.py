@@ -8,7 +8,7 @@ from maxl_sr.adaptation.checkpoint import check_rates, saved_rates
 from maxl_sr.errors import UserError
 from maxl_sr.losses.masked_reconstruction_loss import MaskedReconstructionLoss
 from maxl_sr.meta import Task, adapt
-from tests.helpers import batch, build_model, meta_test_options, train_options
+from tests.helpers import batch, build_model, meta_test_options, slow, train_options
 
 
 def with_learned_rates(opt, learn_lr='tensor', per_step=True):
@@ -19,7 +19,7 @@ def with_learned_rates(opt, learn_lr='tensor', per_step=True):
 
 
 @pytest.mark.parametrize('learn_lr', ['tensor', 'parameter'])
-@pytest.mark.parametrize('meta_gradient', ['stored', 'replay'])
+@pytest.mark.parametrize('meta_gradient', ['stored', *slow('replay')])
 def test_learned_rates_are_trained_saved_and_used_at_test(learn_lr, meta_gradient, make_pairs, run, tmp_path):
     pairs = make_pairs(count=2)
     opt = with_learned_rates(train_options('MetaTransferModel', pairs), learn_lr)

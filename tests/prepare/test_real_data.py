@@ -28,6 +28,7 @@ def test_the_input_of_cc15(tmp_path):
     assert count == 15 and psnr == pytest.approx(33.41, abs=0.005)
 
 
+@pytest.mark.slow
 def test_the_input_of_the_polyu_validation_crops(tmp_path):
     assert prepare.main(['polyu', str(DATA / 'polyu'), '-o', str(tmp_path), '--part', 'cropped', '--subset', 'val',
                          '--size', '0', '--max-shift', '0']) == 0

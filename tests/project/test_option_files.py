@@ -13,8 +13,7 @@ from maxl_sr.utils.packaged import find_option_file, find_weights, option_folder
 from tests.helpers import slow
 
 FILES = sorted(path.relative_to(option_folder()).as_posix() for path in option_folder().rglob('*.yml'))
-QUICK = ['cpu/stage1_maxl.yml', 'cpu/stage2_mtl.yml', 'deblur/motion_mtl.yml', 'denoise/fast.yml',
-         'denoise/test_fast.yml', 'sr/x2.yml']
+QUICK = ['cpu/stage1_maxl.yml', 'cpu/stage2_mtl.yml', 'denoise/fast.yml', 'sr/x2.yml']
 ORDER = ['name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'network_d', 'network_m',
          'path', 'train', 'val', 'logger', 'dist_params']
 SMALL = {'MIRNet': {'num_feat': 8, 'num_rrg': 1, 'num_msrb': 1}, 'MSRResNet': {'num_feat': 8, 'num_block': 1},

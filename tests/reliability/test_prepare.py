@@ -66,6 +66,7 @@ def test_images_too_small_to_be_registered_are_left_out(pairs, tmp_path, capsys,
         registration.register(texture(*size), texture(*size))
 
 
+@pytest.mark.slow
 def test_header_of_a_super_resolution_pair_beyond_the_limit(tmp_path, capsys):
     save(tmp_path / 'in/a_LR.png', texture(32, 32))
     for data in (png(30_000, 30_000), png(2**31, 2**31), png(9, 9)[:20]):

@@ -22,7 +22,7 @@ from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.errors import UserError
 from maxl_sr.startup import wait_briefly
 from maxl_sr.utils.lock import locked
-from tests.helpers import GONE, edited, meta_test_options
+from tests.helpers import GONE, edited, meta_test_options, slow
 from tests.processes import interrupted
 
 ODD = 'caf\udce9'  # caf and a byte that is no UTF-8
@@ -231,7 +231,7 @@ def test_one_process_an_experiment(refused, run, options, tmp_path):
 
 
 @pytest.mark.parametrize('command', ['train', 'test'])
-@pytest.mark.parametrize('seconds', [0, 0.5, 1])
+@pytest.mark.parametrize('seconds', [0, 0.5, *slow(1)])
 def test_interrupted_while_it_starts(command, seconds, tmp_path):
     told = interrupted(f'maxl_sr.{command}', '-opt', 'cpu/test_real.yml', seconds=seconds, cwd=tmp_path)
     assert told == (130, 'interrupted')

@@ -52,6 +52,7 @@ def test_a_basicsr_that_leaves_its_process_group_is_left_alone(monkeypatch):
     assert basicsr_options.init_dist is original
 
 
+@pytest.mark.slow
 def test_a_process_leaves_its_process_group(tmp_path):
     (tmp_path / 'script.py').write_text('import atexit, torch\n'
                                         'atexit.register(lambda: print("in it:", torch.distributed.is_initialized()))\n'
