@@ -49,6 +49,9 @@ def tiny(opt, pairs, tmp_path):
         path = tmp_path / f'{key}.pth'
         torch.save({'params': build_network(opt[key.removeprefix('pretrain_')]).state_dict()}, path)
         opt['path'][key] = str(path)
+    adapt = (opt.get('val') or {}).get('adapt') or {}
+    if adapt:
+        adapt['steps'] = min(adapt['steps'], 2)
     if 'train' in opt:
         opt['train']['total_iter'] = 2
         if 'steps' in opt['train'].get('inner', {}):
