@@ -21,7 +21,7 @@ import lmdb
 import torch
 
 from maxl_sr.errors import UserError
-from maxl_sr.utils.distributed import agreed_store
+from maxl_sr.utils.distributed import agreed_store, leave
 from maxl_sr.utils.lmdb_file import check_whole
 
 
@@ -146,13 +146,8 @@ def _patch_resume() -> None:
     basicsr_train.load_resume_state = load_resume_state
 
 
-def _leave_process_group() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
 def _patch_leaving() -> None:
-    """Nothing leaves the process group: a process that ends with gloo's threads running is now and then aborted."""
+    """Nothing leaves the process group, see :func:`leave`."""
     original = dist_util.init_dist
     if 'destroy_process_group' in inspect.getsource(basicsr_train):
         return
@@ -160,7 +155,7 @@ def _patch_leaving() -> None:
     @functools.wraps(original)
     def init_dist(*args: Any, **kwargs: Any) -> None:
         original(*args, **kwargs)
-        atexit.register(_leave_process_group)
+        atexit.register(leave)
 
     basicsr_options.init_dist = init_dist
 

@@ -41,8 +41,7 @@ def outer_gradient(rank, world_size, kind, opt, out):
             'MetaTransferModel': [model.net_g, model.net_m]}.get(kind, [model.net_g, model.net_m, model.inner_rates])
     if rank == 0:
         torch.save([w.grad for net in nets for w in net.parameters() if w.grad is not None], out)
-    if world_size > 1:
-        torch.distributed.destroy_process_group()
+    distributed.leave()
 
 
 @pytest.mark.slow
