@@ -103,7 +103,10 @@ def _install() -> None:
                           **kwargs: Any) -> DataLoader:
         if dataset_opt['phase'] == 'train':
             dataset = SeededDataset(dataset, seed or 0)
-        return build_dataloader(dataset, dataset_opt, seed=seed, **kwargs)
+        loader = build_dataloader(dataset, dataset_opt, seed=seed, **kwargs)
+        if dataset_opt['phase'] == 'train':
+            dataset_opt['epoch_iterations'] = len(loader)  # for alternate_every: epoch
+        return loader
 
     @functools.wraps(load_resume_state)
     def load_with_position(opt: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """Several data sets of pairs at once, sampled without bias."""
 
+import bisect
+import itertools
 import math
 import random
 from typing import Any
@@ -28,8 +30,8 @@ class MixedPairedDataset(Dataset):
     """BasicSR's ``PairedImageDataset`` for one or several sets, each of which is drawn equally often whatever its size.
 
     Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and draws as many from each of
-    the others, all its images with the same probability. Items are those of ``PairedImageDataset``, in the order of
-    their names.
+    the others, all its images with the same probability. With ``by: image`` the sets are one after the other, and an
+    epoch visits every image of all of them once. Items are those of ``PairedImageDataset``, in the order of their names.
 
     Its keys are listed in the reference of the option files, ``docs/options.md``.
 
@@ -49,6 +51,7 @@ class MixedPairedDataset(Dataset):
         self.opt = opt
         options = section_of(model, opt, where)
         self.center_crop, self.size = options.center_crop, options.gt_size or 0
+        self.by = options.by if isinstance(options, MixedSets) else 'set'
         self.sets: list[Any] = []
         self.augmentations: list[PairAugmentation | None] = []
         for number, section in enumerate(opt['sets'] if several else [{k: opt[k] for k in keys(Pairs) if k in opt}]):
@@ -56,6 +59,7 @@ class MixedPairedDataset(Dataset):
             if not isinstance(section, dict):
                 raise UserError(f'{place} must be a section, not {section!r}')
             self._add(place, dict(section))
+        self.ends = list(itertools.accumulate(len(pairs) for pairs in self.sets))
 
     def _add(self, place: str, section: dict[str, Any]) -> None:
         """Append the set that `section` describes."""
@@ -82,10 +86,18 @@ class MixedPairedDataset(Dataset):
         self.sets.append(own)
         self.augmentations.append(augmentation)
 
+    def _find(self, index: int) -> tuple[int, int]:
+        """The set of an item, and its number in it."""
+        if self.by == 'image':
+            which = bisect.bisect_right(self.ends, index)
+            return which, index - (self.ends[which - 1] if which else 0)
+        number, which = divmod(index, len(self.sets))
+        size = len(self.sets[which])
+        return which, number if size == len(self) // len(self.sets) else random.randrange(size)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pairs = self.sets[index % len(self.sets)]
-        largest = len(self) // len(self.sets)
-        number = index // len(self.sets) if len(pairs) == largest else random.randrange(len(pairs))
+        which, number = self._find(index)
+        pairs = self.sets[which]
         try:
             item = pairs[number]
         except Exception:
@@ -93,7 +105,7 @@ class MixedPairedDataset(Dataset):
                 # name the file, where one of the two is the reason
                 read_image(pairs.file_client, pairs.paths[number][f'{key}_path'], key)
             raise
-        augmentation = self.augmentations[index % len(self.sets)]
+        augmentation = self.augmentations[which]
         if augmentation is not None:
             rng = np.random.default_rng(random.getrandbits(64))
             noisy, clean = (item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt'))
@@ -108,4 +120,4 @@ class MixedPairedDataset(Dataset):
         return item
 
     def __len__(self) -> int:
-        return len(self.sets) * max(len(pairs) for pairs in self.sets)
+        return self.ends[-1] if self.by == 'image' else len(self.sets) * max(len(pairs) for pairs in self.sets)

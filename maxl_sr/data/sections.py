@@ -55,6 +55,7 @@ class Loader(Section):
         persistent_workers: Whether the processes stay for the next epoch.
         use_shuffle: Whether the order is random.
         resume_from: Iteration at which a resumed training begins.
+        epoch_iterations: Iterations of an epoch, counted by the loader.
     """
 
     name: Text | None = None
@@ -67,6 +68,7 @@ class Loader(Section):
     persistent_workers: PlainFlag = False
     use_shuffle: PlainFlag = True
     resume_from: Any = None
+    epoch_iterations: Any = None
 
 
 class Crop(Section):
@@ -177,9 +179,11 @@ class Sets(Section):
         sets: In training: the sets, each with the keys from ``dataroot_gt`` to ``augment`` below, or with
             ``type: SyntheticNoiseDataset`` or ``type: SyntheticDegradationDataset`` and the keys of that. Without
             ``sets`` the keys of one set of pairs stand in the section itself.
+        by: What is drawn equally often: each 'set', whatever its size, or each 'image' of all of them.
     """
 
     sets: Annotated[list[SetSection], Needed('for several sets')]
+    by: Literal['set', 'image'] = 'set'
 
 
 class MixedPairs(Pairs, Crop, Loader):

@@ -10,6 +10,7 @@ from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
+from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.options import Options, maxl_options
@@ -21,7 +22,7 @@ from maxl_sr.settings.adaptation import VirtualStep
 class MAXLModel(AdaptiveModel):
     """Stage 1, meta-auxiliary learning (Algorithm 1 of arXiv 2207.02066): trains network and mask network in turn.
 
-    ``train: alternate_every`` iterations are of loop (a), as many of (b), and so on. (a) trains the multi-task network
+    ``train: alternate_every`` iterations (or an epoch) are of loop (a), as many of (b), and so on. (a) trains the multi-task network
     on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on L_pri after a virtual step
     (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain auxiliary loss;
     without ``aux_opt`` with L_pri alone.
@@ -49,11 +50,22 @@ class MAXLModel(AdaptiveModel):
         super().setup_optimizers()
         self._multi_task_step = self.outer_step(self._multi_task_gradients, [self.net_g], [self.optimizer_g])
         if self.optimizer_m is not None:
+            self._alternate_every = self._iterations_of_a_loop()
             self._mask_step = self.outer_step(self._mask_gradients, [self.net_m], [self.optimizer_m])
+
+    def _iterations_of_a_loop(self) -> int:
+        every = self.opt['train']['alternate_every']
+        if every != 'epoch':
+            return int(every)
+        iterations = self.opt['datasets']['train'].get('epoch_iterations')
+        if iterations is None:
+            raise UserError("train: alternate_every: epoch needs a loader of BasicSR's build_dataloader, which knows how "
+                            'long an epoch is; give a number of iterations')
+        return int(iterations)
 
     def optimize_parameters(self, current_iter: int) -> None:
         self.current_iter = current_iter
-        meta = self.net_m is not None and (current_iter - 1) // self.opt['train']['alternate_every'] % 2
+        meta = self.net_m is not None and (current_iter - 1) // self._alternate_every % 2
         losses = (self._mask_step if meta else self._multi_task_step)(self.lq, self.gt)
         self.log_dict = self.reduce_loss_dict(losses)
 

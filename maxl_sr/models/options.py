@@ -54,7 +54,8 @@ def maxl_options(opt: Mapping[str, Any]) -> Options[VirtualStep]:
     if opt['is_train'] and opt.get('network_m') is not None:
         if 'alternate_every' not in train:
             raise UserError("train: key 'alternate_every' is missing")
-        check_count('train: alternate_every', train['alternate_every'])
+        if train['alternate_every'] != 'epoch':
+            check_count('train: alternate_every', train['alternate_every'])
     return _with_adaptation(opt, options, None if options.rates is None else options.rates.params())
 
 

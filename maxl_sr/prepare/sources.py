@@ -33,7 +33,7 @@ class Original(NamedTuple):
 
     def paths(self) -> list[Path]:
         """All its files."""
-        return [path for path in (self.gt, self.lq, *self.more) if path]
+        return list(dict.fromkeys(path for path in (self.gt, self.lq, *self.more) if path))
 
     def files(self) -> list[list[Any]]:
         """Name, size and time of the files, by which a later run sees whether they have changed."""
@@ -89,6 +89,12 @@ def _div2k(args: argparse.Namespace) -> list[Original]:
 
 
 def _nam(args: argparse.Namespace) -> list[Original]:
+    scenes = sorted(args.root.resolve().rglob('*.mat'))  # the official download: CAMERA/ISO/SCENE.mat
+    if scenes:
+        if _images(args.root):
+            raise UserError(f'{args.root} holds MAT files and images; keep the full scenes and the crops apart.')
+        names = ['_'.join(path.relative_to(args.root.resolve()).with_suffix('').parts) for path in scenes]
+        return [Original(_name(name), path, path) for name, path in zip(names, scenes)]
     return [Original(_name(name), gt, lq) for name, gt, lq in _real_mean(args.root)]
 
 

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.light import match_light
+from maxl_sr.prepare.mat import read_mat
 from maxl_sr.prepare.registration import Unregistrable, register, shift_between
 from maxl_sr.prepare.sources import Original
 from maxl_sr.utils.files import replacing, shown
@@ -92,6 +93,11 @@ def read(path: Path) -> np.ndarray:
     return pixels
 
 
+def _read(path: Path, kind: str) -> np.ndarray:
+    """Return the clean ('gt') or the noisy ('lq') image of a file, which may hold both."""
+    return read_mat(path, kind) if path.suffix.lower() == '.mat' else read(path)
+
+
 def _starts(length: int, size: int, step: int) -> list[int]:
     """Where the tiles of one axis start; the last one ends at the border, as in BasicSR's ``extract_subimages``."""
     starts = list(range(0, length - size + 1, step))
@@ -118,7 +124,7 @@ def _aligned(source: Original, noisy: np.ndarray, cutting: Cutting) -> tuple[np.
     margin, first, shifts = 0, None, []
     paths = [source.gt, *source.more]
     for path in paths:
-        shot = read(path)
+        shot = _read(path, 'gt')
         if shot.shape != noisy.shape:
             raise UserError(f'{source.lq} is {noisy.shape[1]}x{noisy.shape[0]}, but its clean partner {path.name} is '
                             f'{shot.shape[1]}x{shot.shape[0]}.')
@@ -148,13 +154,13 @@ def _aligned(source: Original, noisy: np.ndarray, cutting: Cutting) -> tuple[np.
 def _pair(source: Original, cutting: Cutting) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """The images to cut, of equal sizes, and what was done to the ground truth."""
     if source.lq is None:
-        return {'gt': read(source.gt)}, {}
+        return {'gt': _read(source.gt, 'gt')}, {}
     if cutting.register or cutting.match_light or source.more:
-        noisy = read(source.lq)
+        noisy = _read(source.lq, 'lq')
         clean, margin, told = _aligned(source, noisy, cutting)
         inner = (slice(margin, noisy.shape[0] - margin), slice(margin, noisy.shape[1] - margin))
         return {'gt': clean[inner], 'lq': noisy[inner]}, told
-    images = {'gt': read(source.gt), 'lq': read(source.lq)}
+    images = {'gt': _read(source.gt, 'gt'), 'lq': _read(source.lq, 'lq')}
     (h, w), (lq_h, lq_w) = (images[kind].shape[:2] for kind in ('gt', 'lq'))
     scale = max(h // lq_h, 1) if cutting.smaller else 1
     if (h // scale, w // scale) != (lq_h, lq_w):

@@ -89,12 +89,13 @@ class MAXLOwn(Section):
     """``train`` of ``MAXLModel``.
 
     Attributes:
-        alternate_every: So many iterations train the network, then as many the mask network, and so on; at least 1.
+        alternate_every: So many iterations train the network, then as many the mask network, and so on; at least 1;
+            'epoch': an epoch of each.
         mask_opt: L_G, a loss of the mask and the input; null: none.
         inner: The virtual step, :class:`VirtualStep`.
     """
 
-    alternate_every: Annotated[WholeCount | None, Needed('with ``network_m``')] = None
+    alternate_every: Annotated[WholeCount | Literal['epoch'] | None, Needed('with ``network_m``')] = None
     mask_opt: LossSection | None = None
     inner: VirtualStep | None = Field(default_factory=VirtualStep)
 

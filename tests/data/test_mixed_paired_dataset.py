@@ -41,6 +41,17 @@ def test_sets_of_very_different_size_are_drawn_equally_often(make_pairs):
     assert len(small) == 2 and all(abs(count - 110) < 30 for count in small.values())
 
 
+def test_by_image_an_epoch_visits_every_image_once(make_pairs):
+    sets = [section(make_pairs(name, count=count)) for name, count in (('a', 2), ('b', 1), ('c', 4))]
+    dataset = MixedPairedDataset({'phase': 'train', 'scale': 1, 'gt_size': 16, 'use_hflip': False, 'use_rot': False,
+                                  'sets': sets, 'by': 'image'})
+    drawn = [dataset[index]['gt_path'] for index in range(len(dataset))]
+    assert len(drawn) == len(set(drawn)) == 7
+    with pytest.raises(UserError, match='by'):
+        MixedPairedDataset({'phase': 'train', 'scale': 1, 'gt_size': 16, 'use_hflip': False, 'use_rot': False,
+                            'sets': sets, 'by': 'scene'})
+
+
 def test_one_set_equals_the_paired_data_set_of_basicsr(make_pairs):
     options = {'phase': 'val', 'scale': 1, **section(make_pairs())}
     ours = by_name(MixedPairedDataset(options))

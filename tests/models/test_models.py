@@ -1,6 +1,7 @@
 """Both models through BasicSR's own pipelines: training, checkpoints, meta-test, figures before and after."""
 
 import csv
+import re
 
 import cv2
 import numpy as np
@@ -73,6 +74,21 @@ def test_maxl_alternates(make_pairs, tmp_path):
         changed.append((not all_equal(before[0], weights_of(model.net_g)),
                         not all_equal(before[1], weights_of(model.net_m))))
     assert changed == 2 * [(True, False), (True, False), (False, True), (False, True)]
+
+
+def test_maxl_alternates_by_epochs(make_pairs, tmp_path, run):
+    opt = train_options('MAXLModel', make_pairs(count=5))  # three batches of two
+    opt['train'].update(alternate_every='epoch', total_iter=8)
+    assert run('train', opt) == 0
+    log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
+    assert [loss == 'l_pix_virtual' for loss in re.findall(r'\] (l_pix\w*):', log)] == [False] * 3 + [True] * 3 + [False] * 2
+
+
+def test_epochs_need_a_loader_that_counts_them(make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    opt['train']['alternate_every'] = 'epoch'
+    with pytest.raises(UserError, match='alternate_every: epoch needs a loader'):
+        build_model(opt, tmp_path)
 
 
 def test_meta_transfer_trains_both_networks(make_pairs, tmp_path):

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from tests.prepare.layouts import fails, gopro, names, read, run, save, texture
 
@@ -66,3 +67,35 @@ def test_gopro_frame_without_partner_is_refused(tmp_path, capsys):
     gopro(tmp_path / 'GoPro', True)
     (tmp_path / 'GoPro/train/GOPR0374_11_00/sharp/000001.png').unlink()
     assert '000001.png has no clean partner in' in fails(capsys, 'gopro', tmp_path / 'GoPro', '-o', tmp_path / 'out')
+
+
+def _scene(path, image, kind='uint8', **other):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {'img_noisy': image[..., ::-1].astype(kind), 'img_mean': image[::-1, :, ::-1].astype(kind), **other})
+
+
+@pytest.mark.parametrize('kind', ['uint8', 'float64'])
+def test_nam_full_scenes_are_read_from_mat_files(kind, tmp_path):
+    image = texture(24, 32)
+    _scene(tmp_path / 'Nam/Nikon_D600/ISO_3200/C_1.mat', image, kind, img_cov=np.zeros(3))
+    _scene(tmp_path / 'Nam/Nikon_D800/ISO_6400/B_3.mat', texture(16, 16, 1), kind)
+    assert run('nam', tmp_path / 'Nam', '-o', tmp_path / 'out').startswith('2 images: 2 tiles written')
+    assert names(tmp_path / 'out/gt') == ['Nikon_D600_ISO_3200_C_1.png', 'Nikon_D800_ISO_6400_B_3.png']
+    assert np.array_equal(read(tmp_path / 'out/lq/Nikon_D600_ISO_3200_C_1.png'), image)
+    assert np.array_equal(read(tmp_path / 'out/gt/Nikon_D600_ISO_3200_C_1.png'), image[::-1])
+    assert '2 images: 0 tiles written' in run('nam', tmp_path / 'Nam', '-o', tmp_path / 'out')
+
+
+def test_nam_scenes_that_are_none_are_refused(tmp_path, capsys):
+    root, out = tmp_path / 'Nam', tmp_path / 'out'
+    path = root / 'C_1.mat'
+    _scene(path, texture(24, 32))
+    path.write_bytes(b'junk' * 100)
+    assert 'C_1.mat cannot be read as a MAT file' in fails(capsys, 'nam', root, '-o', out)
+    savemat(path, {'img_noisy': texture(24, 32)})
+    assert 'C_1.mat holds no colour image called img_mean.' in fails(capsys, 'nam', root, '-o', out)
+    savemat(path, {'img_noisy': texture(24, 32) / 255, 'img_mean': texture(24, 32) / 255})
+    assert 'C_1.mat: img_mean must have values from 0 to 255.' in fails(capsys, 'nam', root, '-o', out)
+    save(root / 'd600_real.png', texture(24, 32))
+    assert 'holds MAT files and images' in fails(capsys, 'nam', root, '-o', out)
+    assert not list(out.glob('*/*.png'))
