@@ -31,7 +31,8 @@ class MixedPairedDataset(Dataset):
 
     Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and draws as many from each of
     the others, all its images with the same probability. With ``by: image`` the sets are one after the other, and an
-    epoch visits every image of all of them once. Items are those of ``PairedImageDataset``, in the order of their names.
+    epoch visits every image of all of them once. Items are those of ``PairedImageDataset``, in the order of their
+    names.
 
     Its keys are listed in the reference of the option files, ``docs/options.md``.
 

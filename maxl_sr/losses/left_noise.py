@@ -11,6 +11,7 @@ from maxl_sr.meta import BoundNet
 
 TOLERANCE = 0.05  # how much more of its noise may be left in a flat block than in the flattest, as a share
 LOWEST = 0.02  # quantile of the blocks that counts as the flattest
+LOW = 0.1  # quantile of the blocks of which some are flat where an image has flat parts
 TINY = 1e-7  # of the energy of a block in [0, 1]: less is no noise of 8 bits
 CLIPPED = 0.2  # share of pixels at black or white from which a block tells nothing
 
@@ -26,6 +27,8 @@ class FlatBlocks(NamedTuple):
         left: ``(B, N)``: the same of the restored image.
         share: ``(B, )``: the share of the noise that is left in the flattest blocks.
         spread: ``(B, )``: the standard deviation of `energy` over the flat blocks, as a part of its mean.
+        rise: ``(B, )``: the share that is left at :data:`LOW` over that at :data:`LOWEST`. Flat blocks are alike, so it
+            is near 1 where there are many; from texture to texture it rises.
     """
 
     flat: Tensor
@@ -35,10 +38,12 @@ class FlatBlocks(NamedTuple):
     left: Tensor
     share: Tensor
     spread: Tensor
+    rise: Tensor
 
-    def unknown(self, least_left: float, most_spread: float) -> Tensor:
-        """Return ``(B, )``: 1 where noise is left, and about as strong in all flat blocks, as noise is; else 0."""
-        return ((self.share > least_left) & (self.spread <= most_spread)).to(self.noise.dtype)
+    def unknown(self, least_left: float, most_spread: float, most_rise: float) -> Tensor:
+        """Return ``(B, )``: 1 where noise is left, and is about alike in all flat blocks, as noise is; else 0."""
+        alike = (self.spread <= most_spread) & (self.rise <= most_rise)
+        return ((self.share > least_left) & alike).to(self.noise.dtype)
 
 
 @functools.cache  # for good: a CUDA graph reads it at its address
@@ -81,13 +86,13 @@ def flat_blocks(y: Tensor, restored: Tensor, size: int, least: int) -> FlatBlock
     clipped = ((blocks <= 0) | (blocks >= 1)).to(y.dtype).mean((-1, -2)) > CLIPPED
     share = left / (energy + TINY)
     order = torch.where(clipped, share + 10, share)  # last
-    lowest = order.quantile(LOWEST, dim=1)
+    lowest, low = order.quantile(torch.tensor([LOWEST, LOW], dtype=y.dtype, device=y.device), dim=1)
     flat = order <= lowest[:, None] + TOLERANCE
     flat = flat.scatter(1, order.topk(min(least, order.shape[1]), dim=1, largest=False).indices, True)
     weight = flat.to(y.dtype) / flat.sum(1, keepdim=True)
     mean = (weight * energy).sum(1, keepdim=True)
     spread = (weight * (energy - mean).square()).sum(1).sqrt() / (mean.squeeze(1) + TINY)
-    return FlatBlocks(flat, noise, blocks.mean(-1), energy, left, lowest, spread)
+    return FlatBlocks(flat, noise, blocks.mean(-1), energy, left, lowest, spread, low / (lowest + TINY))
 
 
 def _of_net(net: BoundNet, size: int, least: int) -> FlatBlocks:
@@ -101,7 +106,7 @@ def flat_blocks_of(net: BoundNet, size: int, least: int) -> FlatBlocks:
     return net.trained().once(_of_net, size, least)
 
 
-def check_blocks(block_size: object, least: object, least_left: float, most_spread: float) -> None:
+def check_blocks(block_size: object, least: object, least_left: float, most_spread: float, most_rise: float) -> None:
     """Raise ``ValueError`` naming the argument if the blocks cannot be looked for."""
     # 2×2 pixels are a quadratic function, whatever they are: no detail is left of them
     for name, value, low in (('block_size', block_size, 3), ('least', least, 2)):
@@ -111,3 +116,5 @@ def check_blocks(block_size: object, least: object, least_left: float, most_spre
         raise ValueError(f'least_left must be from 0 to 1, not {least_left!r}')
     if not most_spread >= 0:
         raise ValueError(f'most_spread must be at least 0, not {most_spread!r}')
+    if not most_rise >= 1:
+        raise ValueError(f'most_rise must be at least 1, not {most_rise!r}')

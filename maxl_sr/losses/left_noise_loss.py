@@ -45,8 +45,9 @@ class LeftNoiseLoss(nn.Module):
     structure away change textured parts more.
 
     Where the network leaves less than `least_left` of the noise, it knows this noise. Where the strength of the noise
-    differs by more than `most_spread` among the flat blocks, it may as well be texture. There the loss is 0. The mask
-    does not apply. The image restored must be of the size of y (scale 1).
+    differs by more than `most_spread` among the flat blocks, or the share of it that is left rises by more than
+    `most_rise` among the flattest tenth of all blocks, it may as well be texture. There the loss is 0. The mask does
+    not apply. The image restored must be of the size of y (scale 1).
 
     Args:
         loss_weight: Factor of the loss.
@@ -54,6 +55,8 @@ class LeftNoiseLoss(nn.Module):
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
         most_spread: How much its strength may differ among the flat blocks: standard deviation of its mean square, as a
             part of the mean; at least 0.
+        most_rise: How much more of it, as a factor of at least 1, may be left at the flattest tenth of the blocks than
+            at the flattest fiftieth.
         block_size: Side of the blocks, in pixels, at least 3.
         least: Number of blocks that count as flat in any case, at least 2.
 
@@ -77,20 +80,20 @@ class LeftNoiseLoss(nn.Module):
     same_size = True  # x̂ and y are compared
 
     def __init__(self, loss_weight: float = 1.0, evenness: float = 1.2, least_left: float = 0.1,
-                 most_spread: float = 0.3, block_size: int = 16, least: int = 16) -> None:
+                 most_spread: float = 0.3, most_rise: float = 1.2, block_size: int = 16, least: int = 16) -> None:
         super().__init__()
-        check_blocks(block_size, least, least_left, most_spread)
+        check_blocks(block_size, least, least_left, most_spread, most_rise)
         if not evenness >= 0:
             raise ValueError(f'evenness must be at least 0, not {evenness!r}')
         self.loss_weight, self.evenness = loss_weight, evenness
-        self.least_left, self.most_spread = least_left, most_spread
+        self.least_left, self.most_spread, self.most_rise = least_left, most_spread, most_rise
         self.block_size, self.least = block_size, least
 
     def prepare(self, net: BoundNet, y: Tensor) -> Watched:
         """Return the image, how it is restored at the trained weights, and its flat blocks."""
         found = flat_blocks_of(net, self.block_size, self.least)
         before = net.trained().restored().detach().to(y.dtype)
-        active = found.unknown(self.least_left, self.most_spread)
+        active = found.unknown(self.least_left, self.most_spread, self.most_rise)
         return Watched(net.forward_features(y), y, before, found.flat.to(y.dtype), found.energy, active)
 
     def loss(self, heads: Heads, prepared: Watched, mask: Tensor | None) -> Tensor:

@@ -37,8 +37,9 @@ class PhotographNoiseLoss(nn.Module):
     removes it, t has none of it, and a step costs the same for an image of any size.
 
     Where the network leaves less than `least_left` of the noise, it knows this noise. Where the strength of the noise
-    differs by more than `most_spread` among the flat blocks, it may as well be texture. Such an image is left alone,
-    the loss is 0.
+    differs by more than `most_spread` among the flat blocks, or the share of it that is left rises by more than
+    `most_rise` among the flattest tenth of all blocks, it may as well be texture. Such an image is left alone, the loss
+    is 0.
 
     The mean of x̂ − t over a photograph does not count. Grey images get grey photographs. t and n̂ are constants: no
     gradient passes through them. The mask does not apply, since t is not the image. The image restored must be of the
@@ -50,6 +51,8 @@ class PhotographNoiseLoss(nn.Module):
         least_left: Share of the noise of flat parts, in [0, 1], of which the network must leave more.
         most_spread: How much its strength may differ among the flat blocks: standard deviation of its mean square, as a
             part of the mean; at least 0.
+        most_rise: How much more of it, as a factor of at least 1, may be left at the flattest tenth of the blocks than
+            at the flattest fiftieth.
         block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
@@ -73,17 +76,17 @@ class PhotographNoiseLoss(nn.Module):
     photographs: Tensor
 
     def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', least_left: float = 0.1,
-                 most_spread: float = 0.3, block_size: int = 16, least: int = 16, candidates: int = 8,
-                 seed: int = 0) -> None:
+                 most_spread: float = 0.3, most_rise: float = 1.2, block_size: int = 16, least: int = 16,
+                 candidates: int = 8, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
-        check_blocks(block_size, least, least_left, most_spread)
+        check_blocks(block_size, least, least_left, most_spread, most_rise)
         if type(candidates) is not int or candidates < 1:
             raise ValueError(f'candidates must be an integer of at least 1, not {candidates!r}')
         if type(seed) is not int:
             raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion = loss_weight, criterion
-        self.least_left, self.most_spread = least_left, most_spread
+        self.least_left, self.most_spread, self.most_rise = least_left, most_spread, most_rise
         self.block_size, self.least, self.candidates, self.seed = block_size, least, candidates, seed
         self.register_buffer('photographs', _photographs(), persistent=False)
 
@@ -95,7 +98,7 @@ class PhotographNoiseLoss(nn.Module):
         target = torch.where(grey, target.mean(1, keepdim=True), target)
         copy = with_noise(target, found.noise, found.colour, found.flat, min(self.block_size, *y.shape[-2:]),
                           min(self.candidates, self.least), self.seed)
-        active = found.unknown(self.least_left, self.most_spread).view(-1, 1, 1, 1)
+        active = found.unknown(self.least_left, self.most_spread, self.most_rise).view(-1, 1, 1, 1)
         return Pair(net.forward_features(copy), copy, target, active)
 
     def loss(self, heads: Heads, prepared: Pair, mask: Tensor | None) -> Tensor:

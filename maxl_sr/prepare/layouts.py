@@ -21,8 +21,8 @@ LAYOUTS = {
     'div2k': Layout('a folder of clean photos, e.g. DIV2K_train_HR', 480),
     'sidd': Layout('SIDD Small or Medium, sRGB: the folder with Data or with the scene folders', 512, True),
     'polyu': Layout('PolyU: the folder with OriginalImages and CroppedImages', 512, True),
-    'nam': Layout('Nam: the folder of the official MAT files, CAMERA/ISO/SCENE.mat, or of the *_real and *_mean images of '
-                  'CC15', 0, True),
+    'nam': Layout('Nam: the folder of the official MAT files, CAMERA/ISO/SCENE.mat, or of the *_real and *_mean images '
+                  'of CC15', 0, True),
     'pairs': Layout('pairs of your own: folders lq and gt with images of equal names, or *_noisy and *_clean images',
                     0, True),
     'burst': Layout('bursts of a static scene: a folder of shots, or a folder of such folders; the first shot is the '

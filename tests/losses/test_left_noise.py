@@ -154,9 +154,27 @@ def test_what_differs_in_strength_is_no_noise():
     found = flat_blocks(y + strength * texture, y + 0.7 * strength * texture, 16, 16)
     energy = found.energy[found.flat]
     assert found.spread.item() == pytest.approx((energy.std(unbiased=False) / energy.mean()).item(), rel=1e-4)
-    assert found.unknown(0.1, 0.3).item() == 0 and found.unknown(0.1, 2).item() == 1
+    assert found.unknown(0.1, 0.3, 9).item() == 0 and found.unknown(0.1, 2, 9).item() == 1
     even = flat_blocks(y + 0.03 * texture, y + 0.7 * 0.03 * texture, 16, 16)
-    assert even.unknown(0.1, 0.3).item() == 1 and even.unknown(0.6, 0.3).item() == 0
+    assert even.unknown(0.1, 0.3, 1.2).item() == 1 and even.unknown(0.6, 0.3, 1.2).item() == 0
+
+
+def test_what_is_left_more_or_less_from_block_to_block_is_no_noise():
+    """An image of texture alone, of which the network leaves another share in every block."""
+    torch.manual_seed(0)
+    y, texture = torch.full((1, 3, 128, 128), 0.5).double(), 0.03 * torch.randn(1, 3, 128, 128).double()
+    left = torch.linspace(0.4, 0.9, 8).repeat_interleave(16).view(1, 1, 1, 128)
+    found = flat_blocks(y + texture, y + left * texture, 16, 8)
+    share = (found.left / found.energy).flatten()
+    expected = share.quantile(0.1) / share.quantile(0.02)
+    torch.testing.assert_close(found.rise.squeeze(), expected, rtol=1e-2, atol=0)
+    noise = 0.03 * torch.randn(1, 3, 128, 128).double()  # a fifth of the image is flat
+    flat = torch.where(torch.arange(128) < 32, 0, 1) * texture
+    partly = flat_blocks(y + flat + noise, y + flat + 0.7 * noise, 16, 8)
+    assert partly.rise.item() < 1.1
+    strength = torch.linspace(0.4, 3, 64).view(1, 1, 8, 8).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    rough = flat_blocks(y + strength * texture + noise, y + strength * texture + 0.1 * noise, 16, 8)
+    assert rough.rise.item() > 1.2 and rough.unknown(0.1, 9, 1.2).item() == 0
 
 
 def test_an_idle_guard_ends_the_adaptation_before_it_begins(monkeypatch):
@@ -173,7 +191,7 @@ def test_an_idle_guard_ends_the_adaptation_before_it_begins(monkeypatch):
 
 @pytest.mark.parametrize('arguments, told', [({'evenness': -1}, 'evenness'), ({'least_left': 2}, 'least_left'),
                                              ({'block_size': 1}, 'block_size'), ({'least': 0}, 'least'),
-                                             ({'most_spread': -1}, 'most_spread')])
+                                             ({'most_spread': -1}, 'most_spread'), ({'most_rise': 0.5}, 'most_rise')])
 def test_bad_arguments(arguments, told):
     with pytest.raises(ValueError, match=f'{told} must be'):
         LeftNoiseLoss(**arguments)

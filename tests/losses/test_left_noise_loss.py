@@ -34,7 +34,8 @@ def naive(loss: LeftNoiseLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
 def test_the_loss_by_hand(evenness, active):
     net, other = tiny_net(seed=0).double(), tiny_net(seed=1).double()
     y = torch.rand(2, 3, 13, 17, dtype=torch.float64)
-    loss = LeftNoiseLoss(loss_weight=3.0, evenness=evenness, block_size=3, least=4, least_left=0, most_spread=99)
+    loss = LeftNoiseLoss(loss_weight=3.0, evenness=evenness, block_size=3, least=4, least_left=0, most_spread=99,
+                         most_rise=99)
     weights = {name: weight.detach() for name, weight in other.named_parameters() if not name.startswith('body')}
     with torch.no_grad():
         value = Task(net, loss, y, None).objective(weights)

@@ -26,7 +26,7 @@ from tests.meta.unrolled import (
     ours_transfer,
 )
 
-ONE_PART = {'block_size': 3, 'least_left': 0, 'most_spread': 99}
+ONE_PART = {'block_size': 3, 'least_left': 0, 'most_spread': 99, 'most_rise': 99}
 PHOTOGRAPH = PhotographNoiseLoss(least=4, candidates=2, **ONE_PART)
 PHOTOGRAPH.photographs = PHOTOGRAPH.photographs[..., :8, :10].clone()  # a part is enough
 OBJECTIVES = {

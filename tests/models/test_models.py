@@ -81,7 +81,8 @@ def test_maxl_alternates_by_epochs(make_pairs, tmp_path, run):
     opt['train'].update(alternate_every='epoch', total_iter=8)
     assert run('train', opt) == 0
     log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
-    assert [loss == 'l_pix_virtual' for loss in re.findall(r'\] (l_pix\w*):', log)] == [False] * 3 + [True] * 3 + [False] * 2
+    losses = re.findall(r'\] (l_pix\w*):', log)
+    assert [loss == 'l_pix_virtual' for loss in losses] == [False] * 3 + [True] * 3 + [False] * 2
 
 
 def test_epochs_need_a_loader_that_counts_them(make_pairs, tmp_path):
