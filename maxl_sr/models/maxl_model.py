@@ -23,9 +23,9 @@ class MAXLModel(AdaptiveModel):
     """Stage 1, meta-auxiliary learning (Algorithm 1 of arXiv 2207.02066): trains network and mask network in turn.
 
     ``train: alternate_every`` iterations (or an epoch) are of loop (a), as many of (b), and so on. (a) trains the
-    multi-task network on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on L_pri after a virtual step
-    (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain auxiliary loss;
-    without ``aux_opt`` with L_pri alone.
+    multi-task network on L_pri (``pixel_opt``) + L_aux (``aux_opt``); (b) trains the mask network on L_pri after a
+    virtual step (``inner: lr``) + L_G (``mask_opt``). Without ``network_m`` every iteration is (a) with the plain
+    auxiliary loss; without ``aux_opt`` with L_pri alone.
 
     The keys are those of :class:`~maxl_sr.settings.training.MAXLTrain`.
     """
@@ -59,8 +59,8 @@ class MAXLModel(AdaptiveModel):
             return int(every)
         iterations = self.opt['datasets']['train'].get('epoch_iterations')
         if iterations is None:
-            raise UserError("train: alternate_every: epoch needs a loader of BasicSR's build_dataloader, which counts its "
-                            'batches; give a number of iterations')
+            raise UserError("train: alternate_every: epoch needs a loader of BasicSR's build_dataloader, which counts "
+                            'its batches; give a number of iterations')
         return int(iterations)
 
     def optimize_parameters(self, current_iter: int) -> None:
