@@ -65,7 +65,7 @@ FILES = """## Option files
 | `options/sr/{,test_}{plain,edges}_msrresnet_x4.yml`, `gradient_edsr_x4.yml`, `edges_esrgan_x4.yml` | the losses in BasicSR's own models |
 | `options/deblur/{,test_}{motion,motion_mtl,gopro}.yml` | deblurring, `_mtl` by meta-transfer learning |
 | `options/paper/stage1_maxl.yml`, `stage2_mtl.yml` | both stages at the settings of the paper |
-| `options/paper/test_nam_cc15.yml` | test at the settings of the paper on CC15 |
+| `options/paper/test_nam.yml`, `test_nam_adam.yml` | test at the settings of the paper on Nam and CC15, by plain gradient steps and by Adam |
 | `options/paper/{baseline,test}_{ridnet,mirnet}.yml` | RIDNet and MIRNet in full |
 """  # noqa: E501
 NAMES = {int: 'integer', float: 'number', bool: 'true or false', str: 'text', dict: 'section'}

@@ -78,15 +78,20 @@ def test_keys_stand_in_the_order_of_basicsr(name):
 
 def test_the_settings_of_the_paper():
     stage1, stage2, test = (yaml.safe_load(open(find_option_file(f'paper/{name}.yml'), encoding='utf-8'))
-                            for name in ('stage1_maxl', 'stage2_mtl', 'test_nam_cc15'))
+                            for name in ('stage1_maxl', 'stage2_mtl', 'test_nam'))
     train = stage1['train']
     assert (train['optim_g']['lr'], train['optim_m']['lr'], train['inner']['lr']) == (1e-3, 1e-3, 1e-3)
     assert (stage1['datasets']['train']['batch_size_per_gpu'], stage1['datasets']['train']['gt_size']) == (16, 128)
-    assert train['mask_opt']['loss_weight'] == 0.01
+    assert train['mask_opt']['loss_weight'] == 0.01 and train['alternate_every'] == 'epoch'
     train = stage2['train']
     assert train['inner'] == {'steps': 5, 'lr': 5e-5, 'loss_weight': 10.0, 'params': 'heads', 'meta_gradient': 'stored'}
     assert (train['optim_g']['lr'], train['optim_m']['lr'], train['pixel_opt']['loss_weight']) == (5e-5, 5e-5, 10.0)
     assert (stage2['datasets']['train']['batch_size_per_gpu'], stage2['datasets']['train']['gt_size']) == (2, 128)
+    assert stage2['datasets']['train']['by'] == 'image'
+    for opt in (stage1, stage2):
+        data, train = opt['datasets']['train'], opt['train']
+        assert not data['use_hflip'] and not data['use_rot'] and train['scheduler']['milestones'] == []
+        assert train['optim_g']['betas'] == train['optim_m']['betas'] == [0.9, 0.999]
     adapt = test['val']['adapt']
     assert (adapt['steps'], adapt['lr'], adapt['params'], adapt['optimizer']) == (5, 1e-5, 'heads', 'sgd')
 

@@ -27,6 +27,8 @@ SIBLINGS = {
     ('cpu/baseline_ridnet', 'cpu/baseline_mirnet'): {'network_g'},
     ('cpu/test_ridnet', 'cpu/test_mirnet'): WEIGHTS | {'network_g'},
     ('paper/test_ridnet', 'paper/test_mirnet'): WEIGHTS | {'network_g'},
+    ('paper/baseline_ridnet', 'paper/baseline_mirnet'): {'network_g', 'train:optim_g:lr'},
+    ('paper/test_nam', 'paper/test_nam_adam'): {'val:adapt:optimizer'},
     ('deblur/test_motion', 'deblur/test_motion_mtl'): WEIGHTS | {'network_m', 'path:pretrain_network_m',
                                                                 'val:adapt:lr', 'val:adapt:optimizer'},
 }
