@@ -1,0 +1,123 @@
+"""Runs the trainings and tests of a row, and writes down what was measured."""
+
+import csv
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from maxl_sr.errors import UserError
+from maxl_sr.utils.files import replacing
+from scripts.reproduction.plan import Row, Training, weights
+
+METRICS = ('psnr', 'ssim')
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _run(command: str, opt: Mapping[str, Any], *more: str) -> float:
+    """Run ``maxl_sr.train`` or ``.test`` on an option file, and return the seconds of processor time that it took."""
+    file = Path('experiments', 'reproduce', f"{opt['name']}.yml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        partial.write_text(yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True), encoding='utf-8')
+    log, before = file.with_suffix('.log'), _processor_seconds()
+    with open(log, 'w', encoding='utf-8') as output:
+        code = subprocess.run([sys.executable, '-m', f'maxl_sr.{command}', '-opt', str(file), *more], stdout=output,
+                              stderr=subprocess.STDOUT).returncode
+    if code:
+        last = (log.read_text(encoding='utf-8', errors='replace').splitlines() or [''])[-1]
+        raise UserError(f"{command} of {opt['name']} ended with exit code {code}, see {log}: {last}")
+    return _processor_seconds() - before
+
+
+def train(training: Training) -> None:
+    """Run a training, or go on with it, unless it is done."""
+    if Path(weights(training.name, 'g')).exists():
+        return
+    seconds = _run('train', training.opt, '--auto_resume')
+    file = Path('experiments', training.name, 'seconds.json')
+    with replacing(file) as partial:
+        partial.write_text(json.dumps(seconds), encoding='utf-8')
+
+
+def _of_training(training: Training) -> dict[str, Any]:
+    folder = Path('experiments', training.name)
+    log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
+    masks = re.findall(r'iter: *([\d,]+).*mask_mean: (\S+)', log)
+    seconds = json.loads((folder / 'seconds.json').read_text(encoding='utf-8'))
+    return {'name': training.name, 'updates': training.updates, 'iterations': training.opt['train']['total_iter'],
+            'seconds': round(seconds), 'mask_mean': [[int(at.replace(',', '')), float(mean)] for at, mean in masks]}
+
+
+def _adapted(file: Path) -> dict[str, Any]:
+    """The figures of a data set from the table of a test that adapts."""
+    with open(file, encoding='utf-8', newline='') as table:
+        rows = list(csv.DictReader(table))
+    steps = [key for key in rows[0] if key.startswith('psnr_step')]
+    last = steps[-1].removeprefix('psnr')
+    found: dict[str, Any] = {'images': len(rows)}
+    for kind, column in (('noisy', '_noisy'), ('before', '_before'), ('after', last)):
+        found[kind] = {metric: [round(float(row[metric + column]), 4) for row in rows] for metric in METRICS}
+    found['seconds'] = round(float(np.mean([float(row['seconds']) for row in rows])), 3)
+    return found
+
+
+def _plain(name: str) -> dict[str, Any]:
+    """The figures by data set from the log of a test that does not adapt."""
+    log = max(Path('results', name).glob('test_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
+    found = {}
+    for data, figures in re.findall(r'Validation (.+)\n((?:\t.*\n)+)', log):
+        value = dict(re.findall(r'# (\w+): (\d+(?:\.\d+)?)', figures))
+        found[data] = {'before': {metric: [float(value[metric])] for metric in METRICS}}
+    return found
+
+
+def processor() -> str:
+    """Return the name of the processor, and what it has for low precision."""
+    text = Path('/proc/cpuinfo').read_text(encoding='utf-8') if os.path.exists('/proc/cpuinfo') else ''
+    name = re.search(r'model name\s*: (.+)', text)
+    units = [unit for unit in ('avx512f', 'avx512_bf16', 'amx_bf16') if re.search(rf'\b{unit}\b', text)]
+    return ', '.join([name[1] if name else 'unknown', *units])
+
+
+def _commit() -> str:
+    found = subprocess.run(['git', '-C', str(Path(__file__).parent), 'rev-parse', '--short', 'HEAD'],
+                           capture_output=True, text=True)
+    return found.stdout.strip() or 'unknown'
+
+
+def measure(row: Row, scale: str, file: Path) -> None:
+    """Test a trained row by every reading of the rate, and write its JSON."""
+    found: dict[str, Any] = {'row': row.name, 'scale': scale, 'seed': row.seed, 'commit': _commit(),
+                             'processor': processor(), 'torch': torch.__version__,
+                             'date': time.strftime('%Y-%m-%d'),
+                             'trainings': {one.stage: _of_training(one) for one in row.trainings}, 'data': {}}
+    for reading, opt in row.tests.items():
+        _run('test', opt)
+        if reading:
+            tables = {path.stem: _adapted(path) for path in sorted(Path('results', opt['name']).glob('*.csv'))}
+        else:
+            tables = _plain(opt['name'])
+        for data, figures in tables.items():
+            entry = found['data'].setdefault(data, {'after': {}})
+            after = figures.pop('after', None)
+            if after is not None:
+                entry['after'][reading] = {**after, 'seconds': figures.pop('seconds')}
+            entry.update(figures)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        partial.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
