@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from maxl_sr.utils.files import check_file, shown
 from maxl_sr.utils.memory import is_out_of_memory
 
 
-def _read(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """Return an image as BasicSR's tests see it: BGR of 8 bits, turned by the EXIF orientation."""
     if path.suffix.lower() in ('.avif', *HEIC):
         return np.ascontiguousarray(Photo.read(path).shown_array()[..., ::-1])
@@ -54,6 +54,22 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
+def paired_files(folder: Path, gt: Path) -> list[tuple[Path, Path]]:
+    """Return the images of a folder, each with its ground truth of the same name.
+
+    Raises:
+        UserError: A folder or an image is missing.
+    """
+    truth, given = _by_name(gt), _by_name(folder)
+    return [(_partner(folder, given, name, path), path) for name, path in truth.items()]
+
+
+def _partner(folder: Path, given: Mapping[str, Path], name: str, path: Path) -> Path:
+    if name not in given:
+        raise UserError(f'{shown(folder)} holds no image called {shown(name)}, as {shown(path)}')
+    return given[name]
+
+
 def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_channel: bool = False,
            light: bool = False) -> str:
     """Return the table of folders of images against `gt`: mean PSNR (dB), SSIM, and the gain over the first folder.
@@ -79,9 +95,7 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
     for folder in folders:
         given, values = _by_name(folder), []
         for name, path in truth.items():
-            if name not in given:
-                raise UserError(f'{shown(folder)} holds no image called {shown(name)}, as {shown(path)}')
-            image, clean = _read(given[name]), _read(path)
+            image, clean = read_image(_partner(folder, given, name, path)), read_image(path)
             if image.shape != clean.shape:
                 raise UserError(f'{shown(given[name])} ({image.shape[1]}×{image.shape[0]}) is of another size than '
                                 f'{shown(path)} ({clean.shape[1]}×{clean.shape[0]})')
@@ -90,7 +104,7 @@ def images(folders: Sequence[Path], gt: Path, crop_border: int = 0, test_y_chann
             how: dict[str, Any] = {'crop_border': crop_border, 'test_y_channel': test_y_channel}
             figures = [metric(image, clean, **how) for metric in (calculate_psnr, calculate_ssim)]
             if light:
-                how['noisy'] = _read(noisy[name])
+                how['noisy'] = read_image(noisy[name])
                 figures += [metric(image, clean, **how) for metric in (calculate_psnr_matched, calculate_ssim_matched)]
             values.append(figures)
         psnr, ssim, *rest = np.array(values).T

@@ -101,7 +101,8 @@ class Plan:
         section = self._all['stage2'][name]
         if 'base' in section:
             return self._baseline(name, section['base'], seed)
-        first = section['from'] and self._training('stage1', section['from'], self._all['stage1'][section['from']], seed)
+        begin = section['from']
+        first = self._training('stage1', begin, self._all['stage1'][begin], seed) if begin else None
         path = {}
         if first:
             path['pretrain_network_g'] = weights(first.name, 'g')
