@@ -1,0 +1,137 @@
+"""How well gate and guard tell the images that gain from those that lose: the figure of the docs.
+
+``python scripts/guard_roc.py -opt options/denoise/val_guard.yml --weights weights/fast.pth --json FILE`` adapts to every image of the test sets, whatever gate and guard say, and writes down what they said and what was gained.
+``--figure docs/images/guard.png`` draws the figure from the JSON file, ``docs/evidence/guard.json``, alone.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import maxl_sr  # noqa: F401  isort: skip
+from basicsr.data import build_dataset
+from basicsr.metrics import calculate_psnr
+
+from maxl_sr.adaptation.checkpoint import make_network
+from maxl_sr.errors import UserError
+from maxl_sr.losses.left_noise import flat_blocks_of
+from maxl_sr.losses.left_noise_loss import LeftNoiseLoss
+from maxl_sr.losses.photograph_noise_loss import PhotographNoiseLoss
+from maxl_sr.meta import BoundNet, Task, adapt
+from maxl_sr.settings.option_file import read_option_file
+from maxl_sr.utils.files import check_file, check_folder, replacing
+from maxl_sr.utils.packaged import find_option_file, find_weights
+
+OPEN: dict[str, Any] = {'least_left': 0.0, 'most_spread': 1e9, 'most_rise': 1e9}  # the gate, whatever the image
+LOSS = -0.02  # dB; less counts as a loss
+
+
+def eight_bit(image: torch.Tensor) -> np.ndarray:
+    """Return ``(1, C, H, W)`` in [0, 1] as ``(H, W, C)`` of 8 bits."""
+    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row for every image: what gate and guard see, and what 20 steps gain."""
+    opt = read_option_file(find_option_file(args.opt))
+    opt['path']['pretrain_network_g'] = find_weights(args.weights or opt['path']['pretrain_network_g'])
+    net = make_network(opt, 'network_g', load=True).eval().requires_grad_(False)
+    section, gate = opt['val']['adapt'], LeftNoiseLoss()
+    rows = []
+    for key, data in opt['datasets'].items():
+        dataset = build_dataset({**data, 'phase': 'test', 'scale': 1})
+        for index in np.linspace(0, len(dataset) - 1, min(args.most, len(dataset))).astype(int).tolist():
+            item = dataset[index]
+            y, x = item['lq'][None], item['gt'][None]
+            bound = BoundNet(net, y)
+            with torch.no_grad():
+                blocks = flat_blocks_of(bound, gate.block_size, gate.least)
+                guard = Task(net, LeftNoiseLoss(**OPEN), y, None, 'heads', bound)
+                before, start = bound.restored(), float(guard.objective(guard.weights))
+            task = Task(net, PhotographNoiseLoss(**OPEN), y, None, 'heads', bound)
+            *_, (weights, _) = adapt(task, section['steps'], section['lr'], section['optimizer'])
+            with torch.no_grad():
+                after, end = task.restored(weights), float(guard.objective(weights))
+            psnr = [float(calculate_psnr(eight_bit(image), eight_bit(x), crop_border=0)) for image in (before, after)]
+            rows.append({'data': data.get('name', key), 'image': index, 'share': round(blocks.share.item(), 4),
+                         'spread': round(blocks.spread.item(), 4), 'rise': round(blocks.rise.item(), 4),
+                         'decrease': round((start - end) / (start + 1e-12), 4), 'before': round(psnr[0], 3),
+                         'gain': round(psnr[1] - psnr[0], 3)})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def passes(row: dict[str, Any]) -> bool:
+    """Whether the gate lets an image pass."""
+    loss = LeftNoiseLoss()
+    return bool(row['share'] > loss.least_left and row['spread'] <= loss.most_spread and row['rise'] <= loss.most_rise)
+
+
+def accepted(rows: Sequence[dict[str, Any]], margin: float, gated: bool) -> list[float]:
+    """Return the gains of the images that are adapted to."""
+    return [row['gain'] for row in rows if row['decrease'] > margin and (not gated or passes(row))]
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the share of the gainers and of the losers that are adapted to, and what they gain, against the margin."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    margins = np.linspace(0, 0.95, 96)
+    gainers, losers = (sum(sign * row['gain'] > 0.02 for row in rows) for sign in (1, -1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    for gated, color, name in ((False, 'tab:orange', 'guard alone'), (True, 'tab:blue', 'gate and guard')):
+        taken = [np.array(accepted(rows, margin, gated)) for margin in margins]
+        left.plot([(gains < LOSS).sum() / max(losers, 1) for gains in taken],
+                  [(gains > -LOSS).sum() / max(gainers, 1) for gains in taken], color=color, label=name)
+        right.plot(margins, [gains.sum() / len(rows) for gains in taken], color=color, label=f'{name}: mean')
+        right.plot(margins, [min(gains, default=0) for gains in taken], ':', color=color, label=f'{name}: worst')
+    left.set(xlabel='share of the images that lose, adapted to', ylabel='share of those that gain',
+             title=f'{gainers} images gain, {losers} lose')
+    right.set(xlabel='margin of the guard', ylabel='gain (dB)', title='Over all images')
+    right.axvline(0.3, color='grey', linewidth=0.8)
+    for axes in (left, right):
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    with replacing(path) as partial:
+        figure.savefig(partial, format='png', dpi=110)
+
+
+def main() -> int:
+    """Measure or draw; return the exit code: 2 for a mistake."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', help="a test's option file")
+    parser.add_argument('--weights', help='checkpoint of the network (default: that of the option file)')
+    parser.add_argument('--most', type=int, default=32, metavar='N', help='look at so many images of a set (default: '
+                                                                         '%(default)s)')
+    parser.add_argument('--json', type=Path, required=True, help='where the rows are')
+    parser.add_argument('--figure', type=Path, help='draw it from the rows, measure nothing')
+    args = parser.parse_args()
+    try:
+        if args.figure:
+            check_file(args.json)
+            draw(json.loads(args.json.read_text(encoding='utf-8')), args.figure)
+        else:
+            if not args.opt:
+                raise UserError('-opt is missing')
+            check_folder(args.json.parent)
+            rows = measure(args)
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(args.json) as partial:
+                partial.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
