@@ -50,7 +50,7 @@ def fixed_mask(image: Tensor, kind: str) -> Tensor | None:
 
 
 def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None, criterion: str = 'l1',
-                               reduction: str = 'mean') -> Tensor:
+                               reduction: str = 'mean', per_mask: bool = False) -> Tensor:
     """Distance between `pred` and `target` weighted by a mask: ``mean(|pred − target| ⊙ mask)``, eq. 2 of 2207.02066.
 
     The mean is over the number of elements, not over the sum of the mask: an all-zero mask gives 0, an all-one mask the
@@ -62,6 +62,8 @@ def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None
         mask: Weights ``(B, 1, H, W)`` or ``(B, C, H, W)``; None is the plain loss.
         criterion: 'l1', 'l2' (squared difference) or 'charbonnier' (``sqrt(d² + 1e-12)``).
         reduction: 'none', 'mean' or 'sum'.
+        per_mask: Whether the loss of every image is divided by the mean of its mask, or 0.001 if that is larger: then a
+            mask says where to look, not how much.
 
     Raises:
         ValueError: Shapes do not match, or an argument is none of its choices.
@@ -79,6 +81,8 @@ def masked_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor | None
         one_channel = (pred.shape[0], 1, *pred.shape[2:])
         if mask.shape not in (pred.shape, one_channel):
             raise ValueError(f'mask {tuple(mask.shape)} must have shape {tuple(pred.shape)} or {one_channel}')
+        if per_mask:
+            mask = mask / mask.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)
         loss = loss * mask
     return reduce(loss, reduction)
 
@@ -104,6 +108,7 @@ class MaskedReconstructionLoss(nn.Module):
         criterion: Distance of two values: absolute ('l1'), squared ('l2') or ``sqrt(d² + 1e-12)`` ('charbonnier').
         fixed_mask: The mask of a call that brings none, made from the target: its gradient ('edges'), its finest
             details ('high_frequency'), or no mask ('none').
+        per_mask: Whether the loss of every image is divided by the mean of its mask.
 
     Raises:
         ValueError: An argument is none of its choices; in the call, shapes do not match.
@@ -116,12 +121,12 @@ class MaskedReconstructionLoss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', criterion: Criterion = 'l1',
-                 fixed_mask: FixedMask = 'none') -> None:
+                 fixed_mask: FixedMask = 'none', per_mask: bool = False) -> None:
         super().__init__()
         check_choice('reduction', reduction, REDUCTIONS)
         check_choice('criterion', criterion, CRITERIA)
         check_choice('fixed_mask', fixed_mask, FIXED_MASKS)
-        self.fixed_mask = fixed_mask
+        self.fixed_mask, self.per_mask = fixed_mask, per_mask
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.criterion = criterion
@@ -130,7 +135,8 @@ class MaskedReconstructionLoss(nn.Module):
         """Return the loss of `pred` against `target`, both ``(B, C, H, W)``, with the mask of the function."""
         if mask is None:
             mask = fixed_mask(target, self.fixed_mask)
-        return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction)
+        return self.loss_weight * masked_reconstruction_loss(pred, target, mask, self.criterion, self.reduction,
+                                                             self.per_mask)
 
     def prepare(self, net: BoundNet, y: Tensor) -> Reconstructed:
         """Return the image, its features and, with ``fixed_mask``, its mask."""

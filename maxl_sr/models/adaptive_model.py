@@ -87,6 +87,8 @@ class AdaptiveModel(SavingModel):
             self.net_m.train()
         section, compute = self.options.aux_opt, self.options.compute
         self.objective = build_loss(section).to(self.device) if section else None
+        mask_opt = self.opt['train'].get('mask_opt')
+        self.cri_mask = build_loss(mask_opt).to(self.device) if mask_opt else None
         self._autocast = compute.autocast == 'bf16'
         # With several processes, iterations are not captured: the reduction of the gradients lies within them
         self._capture = self.device.type == 'cuda' and not self.opt['dist'] and compute.cuda_graph

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
@@ -35,11 +34,6 @@ class MAXLModel(AdaptiveModel):
     @classmethod
     def check_options(cls, opt: Mapping[str, Any]) -> Options[VirtualStep]:
         return maxl_options(opt)
-
-    def init_training_settings(self) -> None:
-        mask_opt = self.opt['train'].get('mask_opt')
-        self.cri_mask = build_loss(mask_opt).to(self.device) if mask_opt else None
-        super().init_training_settings()
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         with warnings.catch_warnings():  # the mask network's optimiser first steps in loop (b), its scheduler before

@@ -23,10 +23,10 @@ class MetaTransferModel(AdaptiveModel):
     """Stage 2, meta-transfer learning (Algorithm 2 of arXiv 2207.02066): trains for what K inner steps make of images.
 
     The outer loss is the sum over the samples of the batch, of all processes, of ``pixel_opt`` at the adapted weights
-    (``inner``, on ``aux_opt``), and with ``inner: unadapted_weight`` at the weights before, too. Without ``network_m``
-    the auxiliary loss is the plain one; without ``aux_opt`` nothing adapts and the model is fine-tuned on
-    ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well (``optim_r``); they are saved with
-    ``net_g`` and used at test.
+    (``inner``, on ``aux_opt``), and with ``inner: unadapted_weight`` at the weights before, too. L_G (``mask_opt``) is
+    added to it. Without ``network_m`` the auxiliary loss is the plain one; without ``aux_opt`` nothing adapts and the
+    model is fine-tuned on ``pixel_opt``. With ``inner: learn_lr`` the inner rates are trained as well (``optim_r``);
+    they are saved with ``net_g`` and used at test.
 
     The keys are those of :class:`~maxl_sr.settings.training.MetaTransferTrain`.
     """
@@ -98,9 +98,14 @@ class MetaTransferModel(AdaptiveModel):
                                      steps=inner.steps, lr=lr, rates=rates, params=inner.params,
                                      meta_gradient=self._meta_gradient, samples=inner.samples,
                                      unadapted_weight=inner.unadapted_weight)
+        losses = OrderedDict(l_pix=loss.detach())
+        if mask is not None and self.cri_mask is not None:
+            with self.autocast():
+                l_mask = self.cri_mask(mask, lq)
+            losses['l_mask'] = l_mask.detach()
+            loss = loss + l_mask / self.opt['world_size']  # a mean over all samples, where gradients are added up
         loss.backward()
         self.reduce_gradients(self.net_g, self.net_m, self.inner_rates, mean=False)
-        losses = OrderedDict(l_pix=loss.detach())
         if mask is not None:
             losses['mask_mean'] = mask.detach().mean()
         if self.inner_rates is not None:

@@ -49,8 +49,6 @@ def maxl_options(opt: Mapping[str, Any]) -> Options[VirtualStep]:
     """
     options = _options(opt, MAXLTrain, VirtualStep)
     train = opt['train'] if opt['is_train'] else {}
-    if train.get('mask_opt') is not None:
-        check_loss('train: mask_opt', train['mask_opt'])
     if opt['is_train'] and opt.get('network_m') is not None:
         if 'alternate_every' not in train:
             raise UserError("train: key 'alternate_every' is missing")
@@ -113,6 +111,8 @@ def _options(opt: Mapping[str, Any], train_section: type[Section], inner_section
     compute = Compute.of(train)
     if train.get('pixel_opt') is None:
         raise UserError("train: key 'pixel_opt' is missing")
+    if train.get('mask_opt') is not None:
+        check_loss('train: mask_opt', train['mask_opt'])
     aux_opt = _objective_of_training(opt)
     if aux_opt is not None:
         make_objective('train: aux_opt', aux_opt, opt.get('scale', 1))

@@ -77,11 +77,13 @@ class Losses(Section):
     Attributes:
         pixel_opt: L_pri, a loss of the restored and the clean image.
         aux_opt: L_aux, the inner objective; null: nothing adapts in training.
+        mask_opt: L_G, a loss of the mask and the input; null: none.
         optim_m: Optimiser of the mask network, as ``optim_g``.
     """
 
     pixel_opt: LossSection
     aux_opt: ObjectiveSection | None = None
+    mask_opt: LossSection | None = None
     optim_m: Annotated[Optimizer | None, Needed('with ``network_m``')] = None
 
 
@@ -91,12 +93,10 @@ class MAXLOwn(Section):
     Attributes:
         alternate_every: So many iterations train the network, then as many the mask network, and so on; at least 1;
             'epoch': an epoch of each.
-        mask_opt: L_G, a loss of the mask and the input; null: none.
         inner: The virtual step, :class:`VirtualStep`.
     """
 
     alternate_every: Annotated[WholeCount | Literal['epoch'] | None, Needed('with ``network_m``')] = None
-    mask_opt: LossSection | None = None
     inner: VirtualStep | None = Field(default_factory=VirtualStep)
 
 

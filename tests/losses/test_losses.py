@@ -6,6 +6,7 @@ from basicsr.losses import build_loss
 from torch import Tensor
 
 import maxl_sr.losses.masked_reconstruction_loss as masked
+from maxl_sr.losses.mask_floor_loss import MaskFloorLoss
 from maxl_sr.losses.masked_reconstruction_loss import (
     MaskedReconstructionLoss,
     fixed_mask,
@@ -24,6 +25,8 @@ MASK = torch.tensor([[[[1., 1.], [0.5, 0.]]]])
 def naive(loss: MaskedReconstructionLoss, net: Whole, y: Tensor, mask: Tensor) -> Tensor:
     """The objective of the paper, written out."""
     reconstruction = net.outputs(y)[1]
+    if loss.per_mask:
+        mask = mask / mask.mean((1, 2, 3), keepdim=True)
     return loss.loss_weight * ((reconstruction - y).abs() * mask).mean()
 
 
@@ -132,3 +135,20 @@ def test_the_masked_loss_is_an_inner_objective():
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_loss_per_mask_does_not_depend_on_how_open_it_is():
+    pred, target = torch.rand(2, 3, 5, 7).double(), torch.rand(2, 3, 5, 7).double()
+    mask = torch.rand(2, 1, 5, 7).double()
+    loss = MaskedReconstructionLoss(per_mask=True)
+    expected = sum((abs(p - t) * m).sum() / (3 * m.sum()) for p, t, m in zip(pred, target, mask)) / 2
+    torch.testing.assert_close(loss(pred, target, mask), expected)
+    torch.testing.assert_close(loss(pred, target, 0.3 * mask), expected)
+    assert loss(pred, target, 0 * mask) == 0
+
+
+def test_the_floor_of_the_mask_by_hand():
+    mask = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    assert MaskFloorLoss(2.0, floor=0.5)(mask, torch.rand(2, 3, 4, 4)).item() == 2 * 0.25 ** 2 / 2
+    with pytest.raises(ValueError, match='floor must be from 0 to 1'):
+        MaskFloorLoss(floor=1.5)

@@ -31,6 +31,7 @@ PHOTOGRAPH = PhotographNoiseLoss(least=4, candidates=2, **ONE_PART)
 PHOTOGRAPH.photographs = PHOTOGRAPH.photographs[..., :8, :10].clone()  # a part is enough
 OBJECTIVES = {
     'paper': MaskedReconstructionLoss(),
+    'per mask': MaskedReconstructionLoss(per_mask=True),
     'blind spots': BlindSpotLoss(ratio=0.2),
     'neighbours': Neighbor2NeighborLoss(),
     'any blur': RedegradationLoss(kernel_size=3, tolerance=99),  # no blur is known

@@ -11,6 +11,7 @@ from basicsr.metrics import calculate_metric
 
 from maxl_sr.compare import results
 from maxl_sr.errors import UserError
+from maxl_sr.losses.two_direction_gradient_loss import two_direction_gradient_loss
 from tests.helpers import all_equal, batch, build_model, meta_test_options, train_options, weights_of
 
 MODELS = ['MAXLModel', 'MetaTransferModel']
@@ -101,6 +102,22 @@ def test_meta_transfer_trains_both_networks(make_pairs, tmp_path):
         own = {n: w for n, w in before[0].items() if n.startswith(part)}
         assert not all_equal(own, weights_of(model.net_g))
     assert not all_equal(before[1], weights_of(model.net_m))
+
+
+def test_stage_2_adds_the_loss_of_the_mask(make_pairs, tmp_path):
+    opt, found = train_options('MetaTransferModel', make_pairs()), []
+    for mask_opt in (None, {'type': 'TwoDirectionGradientLoss', 'loss_weight': 0.5}):
+        opt['train'].update(mask_opt=mask_opt, inner={**opt['train']['inner'], 'meta_gradient': 'stored'})
+        torch.manual_seed(0)
+        model = build_model(opt, tmp_path)
+        model.feed_data(batch())
+        losses = model._outer_gradients(model.lq, model.gt)
+        found.append([weight.grad.clone() for weight in model.net_m.parameters()])
+    assert losses['l_mask'] > 0
+    l_mask = 0.5 * two_direction_gradient_loss(model.net_m(model.lq), model.lq)
+    alone = torch.autograd.grad(l_mask, list(model.net_m.parameters()))
+    for without, both, own in zip(*found, alone):
+        torch.testing.assert_close(both - without, own, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize('model', MODELS)
