@@ -25,7 +25,8 @@ from scripts.reproduction.report import write_report
 def arguments() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--table', type=int, choices=(1, 2, 3), action='append', help='which table (default: all)')
+    parser.add_argument('--table', choices=[str(name) for name in definitions()['tables']], action='append',
+                        help='which table (default: all)')
     parser.add_argument('--scale', choices=('tiny', 'small', 'paper'), default='small',
                         help='tiny: a trial; small: a night on two cores; paper: its settings (default: %(default)s)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='these rows alone')
@@ -50,7 +51,8 @@ def reproduce(args: argparse.Namespace) -> None:
     if args.changes:
         with open(args.changes, encoding='utf-8') as file:
             changes = yaml.safe_load(file)
-    rows = list(Plan(args.scale, changes).rows(args.table or sorted(definitions()['tables']), args.rows, args.seeds))
+    tables = [int(name) if name.isdigit() else name for name in args.table or map(str, definitions()['tables'])]
+    rows = list(Plan(args.scale, changes).rows(tables, args.rows, args.seeds))
     left = [row for row in rows if not file_of(args, row).exists()]
     print(f'{len(rows)} rows, {len(rows) - len(left)} of them done', flush=True)
     if args.list:

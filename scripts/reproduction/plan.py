@@ -81,7 +81,7 @@ class Plan:
         self.scale, self._changes, self._all = scale, changes or {}, definitions()
         self._scale = self._all['scales'][scale]
 
-    def rows(self, tables: Sequence[int], names: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[Row]:
+    def rows(self, tables: Sequence[int | str], names: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[Row]:
         """Yield the rows of the tables, each once, a seed after the other.
 
         Raises:
@@ -119,8 +119,9 @@ class Plan:
                 opt['path']['pretrain_network_m'] = weights(mask_of.name, 'm')
             else:
                 del opt['network_m'], opt['path']['pretrain_network_m']
-            lr = self._trained_rate(seed) if adapt['lr'] is None else adapt['lr']
-            opt['val']['adapt'].update(adapt, lr=lr)
+            opt['val']['adapt'].update(adapt)
+            if adapt['lr'] is None:
+                opt['val']['adapt']['lr'] = None if section.get('learned') else self._trained_rate(seed)
             tests[reading] = opt
         return Row(name, seed, tuple(training for training in (first, second) if training), tests)
 

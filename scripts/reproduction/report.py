@@ -1,6 +1,175 @@
 """The page of the figures, made of the JSON files alone."""
+
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maxl_sr.errors import UserError
+from maxl_sr.utils.files import replacing
+from scripts.reproduction.plan import definitions
+
+ABOUT = """PSNR in dB, RGB, 8 bit. Gain: of adapting, by the paper's rate as a plain gradient step, by the same rate in
+Adam, and by the rate of the training. Minutes: of processor time, all trainings of the row.
+"""
+PICTURE = 'images/evidence_{}.png'  # beside the page
+READING = Path(__file__).with_name('reading.md')
+Results = list[dict[str, Any]]  # JSON files of one row, a seed each
 
 
-def write_report(folder: Path, page: Path) -> None:
-    raise NotImplementedError
+def load(folder: Path) -> dict[str, Results]:
+    """Return the JSON files of a scale by row, in the order of their seeds.
+
+    Raises:
+        UserError: There are none, or one cannot be read.
+    """
+    found: dict[str, Results] = {}
+    for path in sorted(folder.glob('*.json')):
+        try:
+            result = json.loads(path.read_text(encoding='utf-8'))
+            found.setdefault(result['row'], []).append(result)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path} holds no figures of a row') from error
+    if not found:
+        raise UserError(f'{folder} holds no figures (NAME-SEED.json)')
+    for results in found.values():
+        results.sort(key=lambda result: result['seed'])
+    return found
+
+
+def values(results: Results, data: str, reading: str = '', metric: str = 'psnr') -> np.ndarray:
+    """Return the mean over the images, of each seed: un-adapted, or by a reading of the rate."""
+    entries = [result['data'][data] for result in results if data in result['data']]
+    return np.array([np.mean((entry['after'][reading] if reading else entry['before'])[metric]) for entry in entries])
+
+
+def gains(results: Results, data: str, reading: str) -> np.ndarray:
+    """Return the gain of every image, a row a seed."""
+    entries = [result['data'][data] for result in results if reading in result['data'].get(data, {}).get('after', {})]
+    return np.array([np.subtract(entry['after'][reading]['psnr'], entry['before']['psnr']) for entry in entries])
+
+
+def spread(figures: np.ndarray, digits: int = 2, sign: str = '') -> str:
+    """Return the mean over the seeds, and half of their range where there are several."""
+    if not len(figures):
+        return ''
+    text = f'{figures.mean():{sign}.{digits}f}'
+    return f'{text} ± {np.ptp(figures) / 2:.{digits}f}' if len(figures) > 1 else text
+
+
+def data_sets(found: dict[str, Results]) -> list[str]:
+    """Return the names of the test sets."""
+    return list(dict.fromkeys(data for results in found.values() for result in results for data in result['data']))
+
+
+def _lines(found: dict[str, Results], title: str, rows: dict[str, str]) -> Iterator[str]:
+    sets, readings = data_sets(found), list(definitions()['readings'])
+    yield f'### {title}\n'
+    yield '| Row | ' + ' | '.join(f'{data}, un-adapted | {data}, gain' for data in sets) + ' | minutes | seeds |'
+    yield '|---' * (2 * len(sets) + 3) + '|'
+    for name, text in rows.items():
+        results = found.get(name)
+        if not results:
+            yield f'| {text} |' + ' |' * (2 * len(sets) + 1) + ' not run |'
+            continue
+        cells = []
+        for data in sets:
+            by_reading = [spread(gains(results, data, reading).mean(-1), 3, '+') for reading in readings
+                          if len(gains(results, data, reading))]
+            cells += [spread(values(results, data)), ' / '.join(by_reading)]
+        minutes = np.mean([sum(one['seconds'] for one in result['trainings'].values()) / 60 for result in results])
+        yield f'| {text} | {" | ".join(cells)} | {minutes:.0f} | {", ".join(str(r["seed"]) for r in results)} |'
+    yield ''
+
+
+def _claims(found: dict[str, Results]) -> Iterator[str]:
+    """What each part gains, against the spread of the seeds."""
+    sets, reading = data_sets(found), 'trained rate'
+    yield '### What each part gains\n'
+    yield ('PSNR of the first minus that of the second, both adapted at the rate of the training; ± half of the range '
+           'of the seeds.\n')
+    yield '| Claim | ' + ' | '.join(sets) + ' |'
+    yield '|---' * (len(sets) + 1) + '|'
+    for claim, (first, second) in definitions()['claims'].items():
+        cells = []
+        for data in sets:
+            both = [found.get(name, []) for name in (first, second)]
+            seeds = sorted(set.intersection(*({result['seed'] for result in results} for results in both)))
+            pair = [values([r for r in results if r['seed'] in seeds], data, reading) for results in both]
+            cells.append(spread(pair[0] - pair[1], 2, '+') if seeds else '')
+        yield f'| {claim} | {" | ".join(cells)} |'
+    yield ''
+
+
+def _conditions(found: dict[str, Results]) -> str:
+    every = [result for results in found.values() for result in results]
+    told = {key: ', '.join(sorted({str(result[key]) for result in every}))
+            for key in ('processor', 'torch', 'commit', 'date')}
+    return (f'Processor: {told["processor"]}. torch {told["torch"]}. Commits: {told["commit"]}. Dates: {told["date"]}.')
+
+
+def page(folder: Path) -> str:
+    """Return the page of the figures of all scales in a folder.
+
+    Raises:
+        UserError: There are none.
+    """
+    scales = [name for name in definitions()['scales'] if (folder / name).is_dir()]
+    if not scales:
+        raise UserError(f'{folder} holds no figures: it has no folder of a scale')
+    lines = [READING.read_text(encoding='utf-8').rstrip(), '']
+    for scale in scales:
+        found = load(folder / scale)
+        lines += [f'## Scale `{scale}`\n', f'![PSNR of the rows, and the mask]({PICTURE.format(scale)})\n',
+                  _conditions(found), '']
+        lines += [ABOUT]
+        lines += _claims(found)
+        for number, table in definitions()['tables'].items():
+            title = f'Table {number}: {table["title"]}' if isinstance(number, int) else table['title']
+            lines += _lines(found, title, table['rows'])
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+def draw(found: dict[str, Results], path: Path) -> None:
+    """Draw the un-adapted PSNR of the rows, a point a seed, and the mean of the mask by iteration."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    rows = [name for name in found if any(result['data'] for result in found[name])]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.3 * len(rows) + 2.2), constrained_layout=True)
+    for data in data_sets(found):
+        at = [(value, rows.index(name)) for name in rows for value in values(found[name], data)]
+        left.plot(*zip(*at), 'o', markersize=5, label=data)
+    left.set(yticks=range(len(rows)), yticklabels=rows, xlabel='PSNR un-adapted (dB)')
+    left.invert_yaxis()
+    for name in rows:
+        for result in found[name]:
+            curve = result['trainings'].get('stage2', {}).get('mask_mean')
+            if curve:
+                right.plot(*zip(*curve), label=f'{name}, seed {result["seed"]}')
+    right.set(xlabel='iteration of stage 2', ylabel='mean of the mask', ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+    with replacing(path) as partial:
+        figure.savefig(partial, format='png', dpi=110)
+
+
+def write_report(folder: Path, target: Path) -> None:
+    """Write the page, and beside it ``images/evidence_SCALE.png`` of every scale.
+
+    Raises:
+        UserError: There are no figures.
+    """
+    text = page(folder)
+    scales: Sequence[str] = [name for name in definitions()['scales'] if (folder / name).is_dir()]
+    (target.parent / 'images').mkdir(parents=True, exist_ok=True)
+    for scale in scales:
+        draw(load(folder / scale), target.parent / PICTURE.format(scale))
+    with replacing(target) as partial:
+        partial.write_text(text, encoding='utf-8')

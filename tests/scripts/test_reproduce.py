@@ -1,0 +1,150 @@
+"""The rows of the paper's tables: their option files, a run from end to end, and the page of the figures."""
+
+import json
+import re
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from maxl_sr.errors import UserError
+from maxl_sr.utils.packaged import option_folder
+from scripts.reproduction.measure import processor
+from scripts.reproduction.plan import Plan, definitions, merged
+from scripts.reproduction.report import gains, load, page, spread, values
+from tests.helpers import ROOT, python
+
+TABLES = definitions()['tables']
+SCHEMA = json.loads((option_folder() / 'options.schema.json').read_text(encoding='utf-8'))
+EVIDENCE = ROOT / 'docs/evidence'
+
+
+def rows(scale):
+    return Plan(scale).rows(list(TABLES), None, [0])
+
+
+def test_changes_are_merged_and_a_null_takes_a_key_out():
+    opt = {'a': {'b': 1, 'c': 2}, 'd': [1]}
+    assert merged(opt, {'a': {'b': None, 'e': 3}, 'd': [2], 'f': {'g': 4}}) == {'a': {'c': 2, 'e': 3}, 'd': [2],
+                                                                               'f': {'g': 4}}
+    assert opt == {'a': {'b': 1, 'c': 2}, 'd': [1]}
+
+
+@pytest.mark.parametrize('scale', definitions()['scales'])
+def test_the_option_files_of_all_rows_are_valid(scale):
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for row in rows(scale):
+        for opt in (*(training.opt for training in row.trainings), *row.tests.values()):
+            assert [error.message for error in validator.iter_errors(json.loads(json.dumps(opt)))] == [], opt['name']
+
+
+@pytest.mark.parametrize('scale', definitions()['scales'])
+def test_the_network_is_updated_equally_often_in_all_rows(scale):
+    """A mask network takes half of the iterations of stage 1."""
+    updates = {'stage1': set(), 'stage2': set()}
+    for row in rows(scale):
+        for training in row.trainings:
+            if training.stage in updates:
+                half = training.stage == 'stage1' and 'network_m' in training.opt
+                updates[training.stage].add(training.opt['train']['total_iter'] // (2 if half else 1))
+    assert all(len(found) == 1 for found in updates.values())
+
+
+def test_rows_are_what_they_are_called():
+    found = {row.name: row for row in rows('small')}
+    opt = {name: row.trainings[-1].opt for name, row in found.items()}
+    assert 'network_m' not in opt['maxl_plain'] and 'network_m' in opt['maxl']
+    assert len(found['random_masked'].trainings) == 1 and len(found['maxl'].trainings) == 2
+    assert 'mask_opt' not in found['maxl_without_l_g'].trainings[0].opt['train']
+    assert found['maxl'].trainings[0] == found['maxl_all'].trainings[0]
+    assert opt['maxl_all']['train']['inner']['params'] == 'all' and opt['maxl']['train']['inner']['params'] == 'heads'
+    assert opt['parallel']['network_g']['type'] == 'ParallelMultiTaskNet'
+    test = found['maxl_fine_tuned'].tests['trained rate']
+    assert 'stage1_masked' in test['path']['pretrain_network_m']  # it has no mask of its own
+    assert test['val']['adapt']['lr'] == pytest.approx(0.03)
+    assert 'adapt' not in found['ridnet'].tests['']['val']
+
+
+def test_an_unknown_row_is_named():
+    with pytest.raises(UserError, match='--rows maxx: there is no such row; there are random_plain'):
+        list(Plan('tiny').rows([1], ['maxx'], [0]))
+
+
+@pytest.mark.slow
+def test_tiny_from_end_to_end(make_pairs, tmp_path):
+    folder = make_pairs(count=3)
+    for kind in ('gt', 'lq'):
+        (tmp_path / kind).symlink_to(folder / kind)
+    command = (ROOT / 'scripts/reproduce.py', '--scale', 'tiny', '--rows', 'maxl', 'ridnet', '--table', '2')
+    done = python(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'maxl, seed 0: done, 1 of 2 in .* minutes left', done.stdout)
+    found = json.loads((tmp_path / 'evidence/tiny/maxl-0.json').read_text())
+    assert set(found['data']['pairs']['after']) == set(definitions()['readings'])
+    assert found['trainings']['stage1']['iterations'] == 4 and found['processor'] == processor()
+    assert '2 rows, 2 of them done' in python(*command, cwd=tmp_path).stdout
+    (tmp_path / 'evidence/tiny/maxl-0.json').unlink()  # the tests alone are run again
+    done = python(*command, cwd=tmp_path)
+    assert json.loads((tmp_path / 'evidence/tiny/maxl-0.json').read_text())['data'].keys() == found['data'].keys()
+    reported = python(command[0], '--report', tmp_path / 'pages/evidence.md', cwd=tmp_path)
+    assert reported.returncode == 0, reported.stderr
+    assert (tmp_path / 'pages/evidence.md').read_text() == page(tmp_path / 'evidence')
+    assert (tmp_path / 'pages/images/evidence_tiny.png').stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_named(tmp_path):
+    # There is no data
+    done = python(ROOT / 'scripts/reproduce.py', '--scale', 'tiny', '--rows', 'ridnet', cwd=tmp_path)
+    assert done.returncode == 2 and not list(tmp_path.glob('evidence/*/*.json'))
+    assert 'error: train of reproduce_tiny_ridnet_ridnet_0 ended with exit code 2, see experiments' in done.stderr
+
+
+def result(row, seed, before, after):
+    reading = {'psnr': after, 'ssim': [0.5] * len(after), 'seconds': 1.0}
+    return {'row': row, 'scale': 'small', 'seed': seed, 'commit': 'abc', 'processor': 'one', 'torch': '2',
+            'date': 'today',
+            'trainings': {'stage2': {'seconds': 120, 'mask_mean': [[100, 0.5]]}},
+            'data': {'set': {'images': len(before), 'before': {'psnr': before, 'ssim': [0.5] * len(before)},
+                             'after': {'trained rate': reading}}}}
+
+
+def test_the_figures_of_the_page_by_hand(tmp_path):
+    folder = tmp_path / 'small'
+    folder.mkdir()
+    for seed, shift in ((0, 0.0), (1, 1.0)):
+        for row, before in (('maxl', 30.0), ('random_masked', 28.0)):
+            figures = result(row, seed, [before, before + 2 * shift], [before + 0.5, before + 2 * shift + 0.1])
+            (folder / f'{row}-{seed}.json').write_text(json.dumps(figures))
+    found = load(folder)
+    np.testing.assert_allclose(values(found['maxl'], 'set'), [30, 31])
+    np.testing.assert_allclose(gains(found['maxl'], 'set', 'trained rate'), [[0.5, 0.1]] * 2)
+    assert spread(np.array([1.0, 2.0]), 2, '+') == '+1.50 ± 0.50' and spread(np.array([1.0])) == '1.00'
+    text = page(tmp_path)
+    assert '| MAXL against random initialisation | +2.00 ± 0.00 |' in text
+    assert '| MAXL with L_G, meta-transfer learning (the method) | 30.50 ± 0.50 | +0.300 ± 0.000 | 2 | 0, 1 |' in text
+    assert '| parallel heads, heads adapt | | | | not run |' in text
+
+
+@pytest.mark.parametrize('text, told', [('{', 'maxl-0.json holds no figures of a row'), (None, 'holds no figures')])
+def test_a_page_of_nothing(text, told, tmp_path):
+    (tmp_path / 'small').mkdir()
+    if text:
+        (tmp_path / 'small/maxl-0.json').write_text(text)
+    with pytest.raises(UserError, match=told):
+        page(tmp_path)
+
+
+def test_the_page_of_the_docs_is_that_of_its_figures():
+    if not EVIDENCE.is_dir() or not any(EVIDENCE.glob('*/*.json')):
+        pytest.skip('there are no figures yet')
+    assert (ROOT / 'docs/evidence.md').read_text(encoding='utf-8') == page(EVIDENCE)
+
+
+def test_rows_name_no_change_that_is_not_there():
+    found = yaml.safe_load((ROOT / 'scripts/reproduction/rows.yml').read_text(encoding='utf-8'))
+    used = {change for part in ('stage1', 'stage2') for row in found[part].values()
+            for change in (*row.get('changes', []), *row.get('test', []))}
+    assert used | {'masked'} == set(found['changes'])
+    assert {name for claim in found['claims'].values() for name in claim} <= set(found['stage2'])
