@@ -94,7 +94,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         left.plot([(gains < LOSS).sum() / max(losers, 1) for gains in taken],
                   [(gains > -LOSS).sum() / max(gainers, 1) for gains in taken], color=color, label=name)
         right.plot(margins, [gains.sum() / len(rows) for gains in taken], color=color, label=f'{name}: mean')
-        right.plot(margins, [min(gains, default=0) for gains in taken], ':', color=color, label=f'{name}: worst')
+        right.plot(margins, [min([0, *gains]) for gains in taken], ':', color=color, label=f'{name}: worst')
     left.set(xlabel='share of the images that lose, adapted to', ylabel='share of those that gain',
              title=f'{gainers} images gain, {losers} lose')
     right.set(xlabel='margin of the guard', ylabel='gain (dB)', title='Over all images')
