@@ -39,12 +39,3 @@ def test_the_objective_of_the_page(added):
     assert build_loss({'type': option, 'sigma': 15}).sigma == 15
     with pytest.raises(ValueError, match='sigma must be greater than 0'):
         build_loss({'type': option, 'sigma': 0})
-
-
-def test_the_walks_name_files_that_are_there_once_each():
-    walks = re.split(r'\n\n(?=1\. )', TEXT)[1:]
-    assert len(walks) == 2
-    for walk in walks:
-        files = re.findall(r'^\d\. `([\w/.]+)`', walk.split('\n\n')[0], re.MULTILINE)
-        assert 4 < len(files) <= 8 and len(set(files)) == len(files)
-        assert all((ROOT / file).is_file() for file in files)
