@@ -10,6 +10,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 import maxl_sr.losses
 from maxl_sr.utils.scan import import_modules
 from tests.helpers import ROOT
+from tests.losses.references import references
 
 TEXT = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 
@@ -32,7 +33,7 @@ def test_the_objective_of_the_page(added):
     space = {}
     exec(added, space)
     functions = [function for name, function in space.items() if name.startswith('test_')]
-    assert functions
+    assert functions and [kind.__name__ for kind in references(space)] == ['NoisierLoss']
     for function in functions:
         function()
     option, = re.findall(r'`aux_opt: \{type: (\w+), sigma: 15\}`', TEXT)
