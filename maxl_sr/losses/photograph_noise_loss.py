@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maxl_sr.losses.flat_noise import with_noise
 from maxl_sr.losses.left_noise import check_blocks, flat_blocks_of
-from maxl_sr.losses.loss_util import check_choice, check_integer
+from maxl_sr.losses.loss_util import check_choice
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
@@ -78,8 +78,10 @@ class PhotographNoiseLoss(nn.Module):
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_blocks(block_size, least, least_left, most_spread)
-        check_integer('candidates', candidates, 1)
-        check_integer('seed', seed)
+        if type(candidates) is not int or candidates < 1:
+            raise ValueError(f'candidates must be an integer of at least 1, not {candidates!r}')
+        if type(seed) is not int:
+            raise ValueError(f'seed must be an integer, not {seed!r}')
         self.loss_weight, self.criterion = loss_weight, criterion
         self.least_left, self.most_spread = least_left, most_spread
         self.block_size, self.least, self.candidates, self.seed = block_size, least, candidates, seed
