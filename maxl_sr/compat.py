@@ -132,7 +132,7 @@ def without_compiler() -> Iterator[None]:
 
 def _patch_resume() -> None:
     """``load_resume_state`` moves the state to ``torch.cuda.current_device()``, which fails without a GPU."""
-    original = basicsr_train.load_resume_state
+    original: Callable[[dict[str, Any]], dict[str, Any] | None] = basicsr_train.load_resume_state
     if not _calls(original, 'torch.cuda.current_device()'):
         return
 
@@ -185,7 +185,7 @@ def _patch_init_dist() -> None:
 
 def _patch_model_to_device() -> None:
     """``DistributedDataParallel`` is given ``device_ids`` of CUDA, which it refuses for a network on the CPU."""
-    original = base_model.BaseModel.model_to_device
+    original: Callable[..., torch.nn.Module] = base_model.BaseModel.model_to_device
     if not _calls(original, 'device_ids=[torch.cuda.current_device()]'):
         return
 

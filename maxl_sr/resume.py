@@ -8,20 +8,16 @@ set of the toolbox, any number of workers and any number of processes. It needs 
 
 import functools
 import math
-import random
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import basicsr.data as basicsr_data
 import basicsr.train as basicsr_train
-import numpy as np
-import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import DataLoader, Dataset
 
 from maxl_sr.toolbox.seams import replace_everywhere
+from maxl_sr.utils.seeding import seeded
 
 Position = tuple[int, int]
 
@@ -50,30 +46,10 @@ class PositionSampler(EnlargedSampler):
                 yield (self.epoch, step * self.num_replicas + self.rank), index
 
 
-_lock = threading.RLock()  # BasicSR's prefetching draws items in two threads at the start
-
-
-@contextmanager
-def seeded(*entropy: int) -> Iterator[None]:
-    """Seed ``random``, NumPy and torch (CPU) from `entropy`, and put their states back afterwards."""
-    words = np.random.SeedSequence(entropy).generate_state(3)
-    with _lock:
-        states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
-        random.seed(int(words[0]))
-        np.random.seed(words[1])
-        torch.default_generator.manual_seed(int(words[2]))
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.default_generator.set_state(states[2])
-
-
-class SeededDataset(Dataset):
+class SeededDataset(Dataset[Any]):
     """A data set whose items, asked for by ``((epoch, position), index)``, are drawn from (seed, epoch, position)."""
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
         self.dataset = dataset
         self.opt = dataset.opt  # type: ignore[attr-defined]
         self.seed = seed
@@ -96,11 +72,12 @@ def go_on_from(opt: dict[str, Any], state: Mapping[str, Any]) -> None:
 
 
 def _install() -> None:
-    build_dataloader, load_resume_state = basicsr_data.build_dataloader, basicsr_train.load_resume_state
+    build_dataloader: Callable[..., DataLoader[Any]] = basicsr_data.build_dataloader
+    load_resume_state: Callable[[dict[str, Any]], dict[str, Any] | None] = basicsr_train.load_resume_state
 
     @functools.wraps(build_dataloader)
-    def seeded_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], seed: int | None = None,
-                          **kwargs: Any) -> DataLoader:
+    def seeded_dataloader(dataset: Dataset[Any], dataset_opt: dict[str, Any], seed: int | None = None,
+                          **kwargs: Any) -> DataLoader[Any]:
         if dataset_opt['phase'] == 'train':
             dataset = SeededDataset(dataset, seed or 0)
         loader = build_dataloader(dataset, dataset_opt, seed=seed, **kwargs)

@@ -10,7 +10,7 @@ from maxl_sr.archs.detection import NETWORKS, detect
 
 def _kind(state_dict: Mapping[str, Any]) -> str | None:
     try:
-        return detect(state_dict)['type']
+        return str(detect(state_dict)['type'])
     except ValueError:
         return None
 
@@ -60,5 +60,5 @@ def install(registry: spandrel.ArchRegistry = spandrel.MAIN_REGISTRY,
     Raises:
         ValueError: They are there already, and that is not to be ignored.
     """
-    return registry.add(*(spandrel.ArchSupport.from_architecture(_MultiTaskArch(kind)) for kind in NETWORKS),
-                        ignore_duplicates=ignore_duplicates)
+    networks = (spandrel.ArchSupport.from_architecture(_MultiTaskArch(kind)) for kind in NETWORKS)
+    return list(registry.add(*networks, ignore_duplicates=ignore_duplicates))

@@ -131,10 +131,10 @@ def write_strips(path: Path, rows: list[list[tuple[str, np.ndarray]]]) -> None:
 
 
 def interference(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return `image` with the stripes of electrical interference, and a little noise: neither network has seen them."""
+    """Return `image` with a pattern of electrical interference, and a little noise: neither network has seen it."""
     y, x = np.mgrid[:image.shape[0], :image.shape[1]]
-    stripes = np.sin(2 * np.pi * (0.23 * x + 0.11 * y)) + np.sin(2 * np.pi * (0.05 * x + 0.31 * y))
-    noisy = image + 12 * stripes[..., None] + rng.normal(0, 4, image.shape)
+    pattern = np.sin(2 * np.pi * (0.23 * x + 0.11 * y))
+    noisy = image + 15 * pattern[..., None] + rng.normal(0, 4, image.shape)
     return noisy.clip(0, 255).round().astype(np.uint8)
 
 

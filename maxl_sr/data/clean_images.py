@@ -17,7 +17,7 @@ from maxl_sr.data.data_util import EXTENSIONS, center_crop_window, read_image, s
 from maxl_sr.errors import UserError
 
 
-class CleanImageDataset(Dataset, ABC):
+class CleanImageDataset(Dataset[Any], ABC):
     """Pairs (degraded, clean) from clean images on disk or in an LMDB; a subclass says how they are degraded.
 
     In training every visit of an image draws crop, flips and degradation anew. In validation and test the degradation

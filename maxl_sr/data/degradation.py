@@ -12,9 +12,9 @@ from basicsr.utils.matlab_functions import imresize
 from maxl_sr.data.camera_noise import CameraNoise, add_camera_noise
 from maxl_sr.data.motion_kernel import motion_kernel
 from maxl_sr.data.noise import Noise, Range, add_noise
-from maxl_sr.resume import seeded
 from maxl_sr.settings.section import Section
 from maxl_sr.settings.types import FINITE, INTEGER, NUMBER, STRICT, AtLeast1, Pair, Positive, Share
+from maxl_sr.utils.seeding import seeded
 
 Level = Annotated[float, FINITE, Ge(2), Le(256), NUMBER]
 Quality = Annotated[float, FINITE, Ge(1), Le(100), NUMBER]

@@ -26,7 +26,7 @@ KINDS = {kind.__name__: kind for kind in (PairedImageDataset, SyntheticNoiseData
 
 
 @DATASET_REGISTRY.register()
-class MixedPairedDataset(Dataset):
+class MixedPairedDataset(Dataset[Any]):
     """BasicSR's ``PairedImageDataset`` for one or several sets, each of which is drawn equally often whatever its size.
 
     Item ``i`` is of set ``i mod n``; an epoch visits the images of the largest set once and draws as many from each of

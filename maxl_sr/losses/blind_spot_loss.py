@@ -6,7 +6,7 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, check_integer
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
@@ -99,10 +99,8 @@ class BlindSpotLoss(nn.Module):
         check_choice('criterion', criterion, CRITERIA)
         if not 0 < ratio <= 1:
             raise ValueError(f'ratio must be greater than 0 and at most 1, not {ratio!r}')
-        if type(radius) is not int or radius < 1:
-            raise ValueError(f'radius must be an integer of at least 1, not {radius!r}')
-        if type(seed) is not int:
-            raise ValueError(f'seed must be an integer, not {seed!r}')
+        check_integer('radius', radius, 1)
+        check_integer('seed', seed)
         self.loss_weight, self.criterion = loss_weight, criterion
         self.ratio, self.radius, self.seed = ratio, radius, seed
 

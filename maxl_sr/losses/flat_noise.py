@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maxl_sr.losses.loss_util import local_mean, reduced
+from maxl_sr.losses.loss_util import check_integer, local_mean, reduced
 from maxl_sr.meta import BoundNet
 from maxl_sr.utils.by_size import BySize
 
@@ -131,15 +131,12 @@ class FlatNoise:
 
     def __post_init__(self) -> None:
         for name, low in (('ratio', 2), ('block_size', 1), ('candidates', 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < low:
-                raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
+            check_integer(name, getattr(self, name), low)
         if not 0 < self.share <= 1:
             raise ValueError(f'share must be greater than 0 and at most 1, not {self.share!r}')
         if not self.flatness > 0:
             raise ValueError(f'flatness must be greater than 0, not {self.flatness!r}')
-        if type(self.seed) is not int:
-            raise ValueError(f'seed must be an integer, not {self.seed!r}')
+        check_integer('seed', self.seed)
 
     def clean_copy(self, net: BoundNet) -> tuple[Tensor, Tensor]:
         """Return (the image of `net`, reduced, restored and of x̂'s local brightness, the same enlarged again)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from maxl_sr.losses.flat_noise import blocks_of
+from maxl_sr.losses.loss_util import check_integer
 from maxl_sr.meta import BoundNet
 
 TOLERANCE = 0.05  # how much more of its noise may be left in a flat block than in the flattest, as a share
@@ -110,8 +111,7 @@ def check_blocks(block_size: object, least: object, least_left: float, most_spre
     """Raise ``ValueError`` naming the argument if the blocks cannot be looked for."""
     # 2×2 pixels are a quadratic function, whatever they are: no detail is left of them
     for name, value, low in (('block_size', block_size, 3), ('least', least, 2)):
-        if type(value) is not int or value < low:
-            raise ValueError(f'{name} must be an integer of at least {low}, not {value!r}')
+        check_integer(name, value, low)
     if not 0 <= least_left <= 1:
         raise ValueError(f'least_left must be from 0 to 1, not {least_left!r}')
     if not most_spread >= 0:

@@ -15,6 +15,12 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f'{name} must be one of {", ".join(choices)}, not {value!r}')
 
 
+def check_integer(name: str, value: object, low: int | None = None) -> None:
+    """Raise ``ValueError`` naming the argument if `value` is no integer, or one below `low`."""
+    if type(value) is not int or low is not None and value < low:
+        raise ValueError(f'{name} must be an integer{"" if low is None else f" of at least {low}"}, not {value!r}')
+
+
 def reduce(loss: Tensor, reduction: str) -> Tensor:
     """Reduce an element-wise loss by 'none', 'mean' (over all elements) or 'sum'."""
     check_choice('reduction', reduction, REDUCTIONS)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, check_integer
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
@@ -83,8 +83,7 @@ class Neighbor2NeighborLoss(nn.Module):
         check_choice('criterion', criterion, CRITERIA)
         if not consistency >= 0:
             raise ValueError(f'consistency must be at least 0, not {consistency!r}')
-        if type(seed) is not int:
-            raise ValueError(f'seed must be an integer, not {seed!r}')
+        check_integer('seed', seed)
         self.loss_weight, self.criterion, self.consistency, self.seed = loss_weight, criterion, consistency, seed
 
     def prepare(self, net: BoundNet, y: Tensor) -> Neighbors:

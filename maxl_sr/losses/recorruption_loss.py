@@ -6,7 +6,7 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, check_integer
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion, masked_reconstruction_loss
 from maxl_sr.meta import BoundNet
 from maxl_sr.meta.objective import Heads, restore
@@ -71,8 +71,7 @@ class RecorruptionLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
-        if type(seed) is not int:
-            raise ValueError(f'seed must be an integer, not {seed!r}')
+        check_integer('seed', seed)
         self.loss_weight, self.criterion, self.seed = loss_weight, criterion, seed
 
     def prepare(self, net: BoundNet, y: Tensor) -> Recorrupted:

@@ -7,7 +7,7 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from maxl_sr.losses.blur_kernel import blur, estimate_kernel, widen_kernel
-from maxl_sr.losses.loss_util import check_choice, reduced
+from maxl_sr.losses.loss_util import check_choice, check_integer, reduced
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
@@ -78,8 +78,7 @@ class RedegradationLoss(nn.Module):
         check_choice('criterion', criterion, CRITERIA)
         check_choice('estimate', estimate, ESTIMATES)
         check_choice('downsample', downsample, DOWNSAMPLES)
-        if type(ratio) is not int or ratio < 2:
-            raise ValueError(f'ratio must be an integer of at least 2, not {ratio!r}')
+        check_integer('ratio', ratio, 2)
         if type(kernel_size) is not int or kernel_size < 3 or not kernel_size % 2:
             raise ValueError(f'kernel_size must be an odd integer of at least 3, not {kernel_size!r}')
         if not ridge > 0:

@@ -17,10 +17,10 @@ from maxl_sr.data.sections import BY_BASICSR, Loader
 from maxl_sr.errors import UserError, telling
 from maxl_sr.preflight.lmdb_images import Size, check_files, listed_sizes, lmdb_sizes
 from maxl_sr.preflight.sections import check_bool, require
-from maxl_sr.resume import seeded
 from maxl_sr.settings.option_file import check_name
 from maxl_sr.settings.values import check_choice, check_count, check_keys, names
 from maxl_sr.utils.lmdb_probe import image_size
+from maxl_sr.utils.seeding import seeded
 
 BOOLEANS = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'cache_data', 'random_reverse',
             'flip_sequence', 'use_duf_downsampling', 'test_mode')
@@ -170,7 +170,7 @@ def _check_pairs(where: str, gt: str, lq: str, template: Any) -> None:
                         f'of dataroot_gt {gt} belongs')
 
 
-def _check_images(where: str, dataset: Dataset, section: dict[str, Any]) -> None:
+def _check_images(where: str, dataset: Dataset[Any], section: dict[str, Any]) -> None:
     """Every image can be read, both of a pair fit, and none is smaller than the training crop."""
     scale = dataset.opt.get('scale', 1)  # type: ignore[attr-defined]
     crop = section.get('gt_size') if section['phase'] == 'train' else None

@@ -34,7 +34,7 @@ def find_state(opt: dict[str, Any]) -> int | None:
     state = load_checkpoint('path: resume_state', path)
     _check_state(opt, path, state)
     go_on_from(opt, state)
-    return state['iter']
+    return int(state['iter'])
 
 
 def _numbers(folder: str, pattern: str) -> list[int]:

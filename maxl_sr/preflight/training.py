@@ -64,7 +64,8 @@ def _optimizer(where: str, type: str, lr: float, **arguments: Any) -> torch.opti
         raise UserError(f'{where}: type: BasicSR has no optimizer {type!r}; it has Adam') from error
     check_keys(where, arguments, inspect.signature(kind).parameters)
     with telling(where):
-        return kind(parameters, lr, **arguments)
+        optimizer: torch.optim.Optimizer = kind(parameters, lr, **arguments)
+        return optimizer
 
 
 def _check_scheduler(scheduler: Any, optimizer: torch.optim.Optimizer, total_iter: int) -> None:

@@ -171,8 +171,9 @@ def make_schema() -> Json:
     files = {'MAXLModel': definitions.model(MAXLFile), 'MetaTransferModel': definitions.model(MetaTransferFile)}
     top = by_type(listed(MODEL_REGISTRY), files, key='model_type')
     top['allOf'].append(otherwise(files, definitions.model(OtherFile), key='model_type'))
-    return _resolved({'$schema': DIALECT, 'title': 'Option file of maxl_sr and BasicSR', **top,
-                      'definitions': dict(sorted(definitions.found.items()))})
+    schema: dict[str, Any] = _resolved({'$schema': DIALECT, 'title': 'Option file of maxl_sr and BasicSR', **top,
+                                        'definitions': dict(sorted(definitions.found.items()))})
+    return schema
 
 
 def text() -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import basicsr.data as basicsr_data
@@ -12,14 +13,14 @@ from maxl_sr.errors import UserError
 from maxl_sr.toolbox.seams import replace_everywhere
 
 
-class NamedItems(Dataset):
+class NamedItems(Dataset[Any]):
     """A data set whose errors name the item, and which knows the item that it gave last.
 
     Attributes:
         last: Path of that item; None before the first.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
         self.opt = dataset.opt  # type: ignore[attr-defined]
         self.last: str | None = None
@@ -57,10 +58,10 @@ class NamedItems(Dataset):
 
 
 def _install_loader() -> None:
-    original = basicsr_data.build_dataloader
+    original: Callable[..., DataLoader[Any]] = basicsr_data.build_dataloader
 
     @functools.wraps(original)
-    def build_dataloader(dataset: Dataset, dataset_opt: dict[str, Any], **kwargs: Any) -> DataLoader:
+    def build_dataloader(dataset: Dataset[Any], dataset_opt: dict[str, Any], **kwargs: Any) -> DataLoader[Any]:
         return original(NamedItems(dataset), dataset_opt, **kwargs)
 
     replace_everywhere(original, build_dataloader)

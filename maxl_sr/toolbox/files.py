@@ -41,7 +41,7 @@ def _install_logger() -> None:
 
     @functools.wraps(original)
     def get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
-        logger = original(*args, **kwargs)
+        logger: logging.Logger = original(*args, **kwargs)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler) and handler.stream is not None:
                 handler.stream.reconfigure(errors='backslashreplace')  # names that are no text

@@ -93,7 +93,7 @@ class Shard:
     its `weight` is 0.
     """
 
-    def __init__(self, loader: DataLoader, rank: int, world_size: int) -> None:
+    def __init__(self, loader: DataLoader[Any], rank: int, world_size: int) -> None:
         count = len(loader.dataset)  # type: ignore[arg-type]
         own = list(range(rank, count, world_size))
         self.weight = len(own) / count

@@ -10,7 +10,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from maxl_sr.data.mixed_paired_dataset import MixedPairedDataset
 from maxl_sr.errors import UserError
-from maxl_sr.resume import seeded
+from maxl_sr.utils.seeding import seeded
 from tests.data.images import clean_set, same
 from tests.helpers import lmdb_of
 
