@@ -54,7 +54,9 @@ def call(name: str, arguments: Sequence[str], called: str) -> int:
     def work() -> int:
         parser = argparse.ArgumentParser(prog=called)
         module.add_arguments(parser)
-        return module.run(parser.parse_args(arguments))
+        # Files may stand behind options too; argparse cannot do that with commands of a command
+        nested = getattr(module, 'NESTED', False)
+        return module.run((parser.parse_args if nested else parser.parse_intermixed_args)(arguments))
 
     return told(work, after_interruption=getattr(module, 'INTERRUPTED', ''))
 

@@ -9,6 +9,7 @@ from maxl_sr.prepare.layouts import LAYOUTS
 from maxl_sr.utils.files import path_argument
 
 INTERRUPTED = 'the same command continues'
+NESTED = True  # a command a layout
 DESCRIPTION = """Training and test data from the layouts of the official downloads.
 
 Writes what BasicSR's data sets read: ``OUT/gt`` (and ``OUT/lq`` for pairs) with 8-bit PNG tiles of equal file names,

@@ -77,13 +77,19 @@ def read(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f'cannot read {shown(path)}: {error.strerror}') from error
+    pages = 1
     try:
         try:
             with Image.open(io.BytesIO(data)) as image:
+                pages = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)  # MPO: a preview beside the photo
                 image.load()
         except UnidentifiedImageError:
             pass  # some kinds only OpenCV reads, 16-bit RGB TIFF for one
+        if pages > 1:
+            raise UserError(f'{shown(path)} has {pages} pages; one image a file can be used')
         pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except UserError:
+        raise
     except Exception as error:  # the decoders of each format have their own
         if is_out_of_memory(error):
             raise UserError(f'there is not enough memory to read {shown(path)}; fewer --jobs need less.') from error

@@ -225,6 +225,9 @@ def check_folder(path: Path, what: str = '') -> None:
     nearest = path
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default='')
+    if len(os.fsencode(longest)) > os.pathconf(nearest, 'PC_NAME_MAX'):
+        raise UserError(f'{what}{longest[:40]}… is too long a name for a file')
     if not nearest.is_dir():
         if nearest == path and path.is_file():
             raise UserError(f'{what}{shown(path)} is a file; name a folder')

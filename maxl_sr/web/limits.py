@@ -1,6 +1,8 @@
 """What a page takes, and where it listens: checked before anything is loaded."""
 
 import argparse
+import contextlib
+import ipaddress
 import math
 import socket
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ def limits_of(args: argparse.Namespace) -> Limits:
         raise UserError(f'--port must be from 1 to 65535, not {args.port}')
     if args.max_uploads < args.max_file_size:
         raise UserError(f'--max-uploads {args.max_uploads:g} must be at least --max-file-size {args.max_file_size:g}')
+    with contextlib.suppress(ValueError):  # an IPv4 address in the clothes of IPv6 cannot be listened on
+        args.host = str(getattr(ipaddress.ip_address(args.host), 'ipv4_mapped', None) or args.host)
     try:
         if '%' in args.host:  # the zone of an IPv6 address: no browser takes it
             raise OSError

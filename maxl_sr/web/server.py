@@ -43,8 +43,8 @@ def _serve(args: argparse.Namespace, limits: Limits, root: Path, stopped: thread
             enable_monitoring=False, run_history=False, pwa=False, mcp_server=False,
             theme=gr.themes.Soft(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
             app_kwargs={'middleware': [Middleware(Policy), door]})
-    except OSError as error:  # somebody else was faster
-        raise UserError(f'--host {args.host} --port {args.port}: cannot listen there: {error}') from error
+    except OSError as error:  # somebody else was faster, say; Gradio's own words are about its environment variables
+        raise UserError(f'--host {args.host} --port {args.port}: cannot listen there') from error
     print(f'The page is at {address} (Ctrl-C ends it)', flush=True)
     while not stopped.wait(SWEEP):
         uploads.sweep()
