@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
-import yaml
-
 from maxl_sr.errors import UserError
-from maxl_sr.utils.files import check_folder
+from maxl_sr.settings.yaml_file import read_yaml
+from maxl_sr.utils.files import check_file, check_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what lies beside this script
 
@@ -31,7 +30,7 @@ def arguments() -> argparse.Namespace:
                         help='tiny: a trial; small: a night on two cores; paper: its settings (default: %(default)s)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='these rows alone')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='SEED', help='(default: 0)')
-    parser.add_argument('--changes', metavar='FILE', help='YAML with further changes of the option files, by stage')
+    parser.add_argument('--changes', type=Path, metavar='FILE', help='YAML with further changes of the option files, by stage')
     parser.add_argument('-o', '--out', type=Path, default=Path('evidence'), metavar='FOLDER',
                         help='folder of the JSON files (default: %(default)s)')
     parser.add_argument('--report', type=Path, metavar='PAGE', help='make this page of the JSON files, train nothing')
@@ -49,8 +48,13 @@ def reproduce(args: argparse.Namespace) -> None:
     """Train and test what is missing."""
     changes = None
     if args.changes:
-        with open(args.changes, encoding='utf-8') as file:
-            changes = yaml.safe_load(file)
+        check_file(args.changes)
+        changes = read_yaml(args.changes.read_text(encoding='utf-8', errors='replace'), str(args.changes))
+        if not isinstance(changes, dict) or not all(isinstance(section, dict) for section in changes.values()):
+            raise UserError(f'{args.changes} must hold sections, such as stage2: {{…}}')
+    for seed in args.seeds:
+        if not 0 <= seed < 2**31:
+            raise UserError(f'--seeds must be from 0 to {2**31 - 1}, not {seed}')
     tables = [int(name) if name.isdigit() else name for name in args.table or map(str, definitions()['tables'])]
     rows = list(Plan(args.scale, changes).rows(tables, args.rows, args.seeds))
     left = [row for row in rows if not file_of(args, row).exists()]

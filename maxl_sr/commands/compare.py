@@ -78,12 +78,17 @@ def _of_methods(args: argparse.Namespace) -> str:
 
     import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
     from maxl_sr.compare.method_tables import as_json, measure, pairs_of_folders, pairs_of_options, table_of
-    from maxl_sr.utils.files import check_folder, replacing
+    from maxl_sr.utils.files import check_folder, replacing, shown
     from maxl_sr.yardsticks import find_method
 
     if args.json is not None:
         check_folder(args.json.parent, '--json ')
+        if args.json.is_dir():
+            raise UserError(f'--json {shown(args.json)} is a folder; name a file')
     methods = [find_method(text) for text in args.methods]
+    for number, method in enumerate(methods):
+        if method.name in [other.name for other in methods[:number]]:
+            raise UserError(f'--methods: {method.name} is there twice')
     data = pairs_of_options(args.data) if args.data else pairs_of_folders(args.folders[0], args.gt)
     tables = measure(methods, data)
     if args.json is not None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maxl_sr.errors import UserError
 from maxl_sr.yardsticks.method import Cost
 from maxl_sr.yardsticks.networks import SIDE, cost_of, image_of, tensor_of
 
@@ -44,6 +45,9 @@ class ZeroShotNoise2Noise:
     name, chosen = 'Zero-Shot Noise2Noise', True
 
     def __init__(self, settings: Sequence[float] | None = None) -> None:
+        for count in settings or ():
+            if count != int(count):
+                raise UserError(f'zs-n2n: the settings are numbers of iterations, not {count:g}')
         self.settings: Sequence[float] = sorted(int(count) for count in settings or (500, 1000, 2000))
 
     def results(self, image: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:

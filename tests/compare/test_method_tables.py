@@ -105,6 +105,8 @@ def test_the_command(folders, capsys):
     (['LQ', '--gt', 'GT', '--methods', 'nothing'], 'nothing'), (['LQ', '--json', 'x.json'], '--data and --json need'),
     (['LQ', '--gt', 'GT', '--methods', 'nlm-opencv', '--matched'], 'are for folders, not for --methods'),
     (['LQ', '--gt', 'GT', '--data', 'x.yml', '--methods', 'nlm-opencv'], 'FOLDER and --gt have no use'),
+    (['LQ', '--gt', 'GT', '--methods', 'nlm-opencv:3', 'nlm-opencv:5'], 'non-local means, OpenCV is there twice'),
+    (['LQ', '--gt', 'GT', '--methods', 'nlm-opencv', '--json', 'GT'], 'is a folder; name a file'),
     ([], 'name at least one FOLDER')])
 def test_mistakes(arguments, told, folders, capsys):
     paths = {'LQ': str(folders / 'lq'), 'GT': str(folders / 'gt')}

@@ -94,6 +94,15 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path):
 
 
 @pytest.mark.slow
+def test_mistakes_are_one_sentence(tmp_path):
+    (tmp_path / 'text.yml').write_text('text')
+    for arguments, told in ((('--changes', 'none.yml'), 'there is no file none.yml'), (('--seeds', '-1'), 'from 0 to'),
+                            (('--changes', 'text.yml'), 'text.yml must hold sections')):
+        done = python(ROOT / 'scripts/reproduce.py', '--list', *arguments, cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith('error: ') and told in done.stderr
+
+
+@pytest.mark.slow
 def test_a_training_that_fails_is_named(tmp_path):
     # There is no data
     done = python(ROOT / 'scripts/reproduce.py', '--scale', 'tiny', '--rows', 'ridnet', cwd=tmp_path)

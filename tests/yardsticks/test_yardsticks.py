@@ -108,7 +108,8 @@ def test_zero_shot_draws_the_same_each_time_and_leaves_the_generator():
 
 @pytest.mark.parametrize('text, told', [
     ('bm3d:x', 'bm3d:x: the settings of bm3d must be numbers'), ('ffdnet:0', 'must be greater than 0'),
-    ('nlm-opencv:inf', 'must be greater than 0'), ('nlm-opencv:nan', 'must be greater than 0'),
+    ('nlm-opencv:inf', 'must be greater than 0'),
+    ('zs-n2n:0.5', 'are numbers of iterations, not 0.5'), ('nlm-opencv:nan', 'must be greater than 0'),
     ('fsat', 'fsat'), ('options/none.yml', 'none.yml')])
 def test_what_is_no_method(text, told):
     with pytest.raises(UserError, match=told):
