@@ -30,7 +30,8 @@ def arguments() -> argparse.Namespace:
                         help='tiny: a trial; small: a night on two cores; paper: its settings (default: %(default)s)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='these rows alone')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='SEED', help='(default: 0)')
-    parser.add_argument('--changes', type=Path, metavar='FILE', help='YAML with further changes of the option files, by stage')
+    parser.add_argument('--changes', type=Path, metavar='FILE',
+                        help='YAML with further changes of the option files, by stage')
     parser.add_argument('-o', '--out', type=Path, default=Path('evidence'), metavar='FOLDER',
                         help='folder of the JSON files (default: %(default)s)')
     parser.add_argument('--report', type=Path, metavar='PAGE', help='make this page of the JSON files, train nothing')
