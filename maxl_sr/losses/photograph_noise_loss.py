@@ -56,6 +56,8 @@ class PhotographNoiseLoss(nn.Module):
         block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
+        side: Side in pixels of the part of the photographs that is used, from 1 to 256; the time of a step goes with its
+            square.
         seed: Seed of the draw.
 
     Raises:
@@ -77,7 +79,7 @@ class PhotographNoiseLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, criterion: Criterion = 'l1', least_left: float = 0.1,
                  most_spread: float = 0.3, most_rise: float = 1.2, block_size: int = 16, least: int = 16,
-                 candidates: int = 8, seed: int = 0) -> None:
+                 candidates: int = 8, side: int = 128, seed: int = 0) -> None:
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_blocks(block_size, least, least_left, most_spread, most_rise)
@@ -88,7 +90,10 @@ class PhotographNoiseLoss(nn.Module):
         self.loss_weight, self.criterion = loss_weight, criterion
         self.least_left, self.most_spread, self.most_rise = least_left, most_spread, most_rise
         self.block_size, self.least, self.candidates, self.seed = block_size, least, candidates, seed
-        self.register_buffer('photographs', _photographs(), persistent=False)
+        photographs = _photographs()
+        if type(side) is not int or not 1 <= side <= photographs.shape[-1]:
+            raise ValueError(f'side must be an integer from 1 to {photographs.shape[-1]}, not {side!r}')
+        self.register_buffer('photographs', photographs[..., :side, :side].clone(), persistent=False)
 
     def prepare(self, net: BoundNet, y: Tensor) -> Pair:
         """Return t + n̂ and t."""

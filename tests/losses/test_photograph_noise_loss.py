@@ -122,6 +122,8 @@ def test_it_is_an_objective_whose_inputs_have_a_batch():
     loss, y = PhotographNoiseLoss(), torch.rand(3, 3, 18, 9)
     assert isinstance(loss, Objective)
     assert all(len(tensor) == 3 for tensor in loss.prepare(BoundNet(tiny_net(seed=0), y), y))
+    assert loss.photographs.shape[-2:] == (128, 128)
+    assert PhotographNoiseLoss(side=40).photographs.shape == (1, 3, 40, 40)
     assert not loss.state_dict()  # the photographs come with the package
 
 
@@ -146,6 +148,7 @@ def test_a_head_that_leaves_noise_learns_to_remove_it():
     ({'candidates': 0}, 'candidates must be an integer of at least 1, not 0'),
     ({'least_left': 1.5}, 'least_left must be from 0 to 1, not 1.5'), ({'seed': 0.5}, 'seed must be an integer'),
     ({'most_spread': -1}, 'most_spread must be at least 0, not -1'),
+    ({'side': 0}, 'side must be an integer from 1 to 256, not 0'), ({'side': 257}, 'side must be an integer'),
     ({'criterion': 'l3'}, "criterion must be one of l1, l2, charbonnier, not 'l3'"),
 ])
 def test_wrong_arguments_are_refused(arguments, message):
