@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
+# What moves the cursor, breaks the line, or turns the direction of what follows
+CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]')
 
 
 class UserError(ValueError):

@@ -8,7 +8,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.folders import find, is_image
 from maxl_sr.formats.endings import check_suffix, suffixes
 from maxl_sr.progress import tell
-from maxl_sr.utils.files import check_file, check_folder, real, shown
+from maxl_sr.utils.files import check_file, check_folder, check_length, real, shown
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def work_list(inputs: list[Path], output: Path, report: Path | None = None) -> l
         UserError: An input is not there or of another format, a folder holds no image, two images would be written to
             one file, or one over an input, or the output cannot be written.
     """
+    check_length(output, '-o ')
     own = [real(output), *([] if report is None else [real(report)])]
     found = [job for path in inputs for job in _of_input(path, output, own)]
     if output.suffix.lower() in suffixes() and not output.is_dir():
@@ -68,6 +69,7 @@ def work_list(inputs: list[Path], output: Path, report: Path | None = None) -> l
     taken: dict[Path, Path] = {}
     sources = {real(job.source): job.source for job in found}
     for job in found:
+        check_length(job.target, '-o ')
         target = real(job.target)
         if target in sources:
             raise UserError(f'{shown(sources[target])} would be written over; name another folder with -o')

@@ -54,11 +54,19 @@ def call(name: str, arguments: Sequence[str], called: str) -> int:
     def work() -> int:
         parser = argparse.ArgumentParser(prog=called)
         module.add_arguments(parser)
-        # Files may stand behind options too; argparse cannot do that with commands of a command
-        nested = getattr(module, 'NESTED', False)
-        return module.run((parser.parse_args if nested else parser.parse_intermixed_args)(arguments))
+        return module.run(_parsed(parser, arguments))
 
     return told(work, after_interruption=getattr(module, 'INTERRUPTED', ''))
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    args, left = parser.parse_known_args(arguments)
+    if not left:
+        return args
+    try:
+        return parser.parse_intermixed_args(arguments)  # files before and behind the options alike
+    except TypeError:  # a command of several, as prepare
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
 
 
 class Door(Protocol):

@@ -8,7 +8,15 @@ from typing import Any
 
 from maxl_sr.errors import UserError
 from maxl_sr.presets import PRESETS
-from maxl_sr.utils.files import check_file, check_folder, path_argument, remove_partial_files, replacing, shown
+from maxl_sr.utils.files import (
+    check_file,
+    check_folder,
+    check_length,
+    path_argument,
+    remove_partial_files,
+    replacing,
+    shown,
+)
 from maxl_sr.utils.packaged import find_option_file
 
 INTERRUPTED = 'nothing was written'
@@ -36,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     output: Path = args.output
+    check_length(output, '-o ')
     if output.suffix.lower() not in LIBRARIES:
         raise UserError(f"-o {shown(output)}: the ending must be one of {', '.join(LIBRARIES)}")
     if os.path.isdir(output):

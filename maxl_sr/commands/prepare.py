@@ -6,10 +6,9 @@ import os
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.layouts import LAYOUTS
-from maxl_sr.utils.files import path_argument
+from maxl_sr.utils.files import check_length, path_argument
 
 INTERRUPTED = 'the same command continues'
-NESTED = True  # a command a layout
 DESCRIPTION = """Training and test data from the layouts of the official downloads.
 
 Writes what BasicSR's data sets read: ``OUT/gt`` (and ``OUT/lq`` for pairs) with 8-bit PNG tiles of equal file names,
@@ -84,6 +83,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f'--max-shift {args.max_shift}: the limit must be a number of pixels, or 0 for none.')
     if args.jobs < 1:
         raise UserError(f'--jobs {args.jobs}: at least one is needed.')
+    check_length(args.out, '-o ')
     for folder in (args.root, args.out):
         if not folder.is_dir() and (folder is args.root or folder.exists()):
             raise UserError(f'{folder} is not a folder.')

@@ -82,7 +82,10 @@ def read(data: bytes) -> JpegExtras:
     comments, pictures, end, lost = [], 1, len(data), []
     for segment in segments(data):
         number, payload = segment.marker - APP0, segment.payload
-        if segment.marker == COM or payload.startswith(EXTENSION) and number == 1:
+        if segment.end > len(data):  # cut: carried over, it would take in what follows it
+            if segment.marker == COM or 0 <= number < 16:
+                lost.append('COM (cut)' if segment.marker == COM else f'APP{number} (cut)')
+        elif segment.marker == COM or payload.startswith(EXTENSION) and number == 1:
             comments.append(data[segment.start:segment.end])
         elif number == 2 and payload.startswith(b'MPF\0'):
             pictures = max(_pictures(payload), 1)

@@ -212,6 +212,29 @@ def remove_partial_files(folders: Iterable[Path]) -> int:
     return removed
 
 
+def _nearest(path: Path) -> Path:
+    """Return the path itself, or what is there above it."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def check_length(path: Path, what: str = '') -> None:
+    """Refuse a path, there or not, that is longer than its file system takes.
+
+    Raises:
+        UserError: The message shows its beginning.
+    """
+    try:
+        limits = [os.pathconf(_nearest(path), name) for name in ('PC_NAME_MAX', 'PC_PATH_MAX')]
+    except (AttributeError, OSError):  # not of this system, or a circle of links
+        return
+    lengths = max((len(os.fsencode(part)) for part in path.parts), default=0), len(os.fsencode(path)) + 1
+    for length, limit, kind in zip(lengths, limits, ('name', 'path')):
+        if length > limit:
+            raise UserError(f'{what}{shown(path)[:40]}…: the {kind} is longer than {limit} bytes')
+
+
 def check_folder(path: Path, what: str = '') -> None:
     """Refuse a folder in which nothing can be written, or that cannot be made.
 
@@ -222,12 +245,8 @@ def check_folder(path: Path, what: str = '') -> None:
     Raises:
         UserError: The message names the folder at fault.
     """
-    nearest = path
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default='')
-    if len(os.fsencode(longest)) > os.pathconf(nearest, 'PC_NAME_MAX'):
-        raise UserError(f'{what}{longest[:40]}… is too long a name for a file')
+    check_length(path, what)
+    nearest = _nearest(path)
     if not nearest.is_dir():
         if nearest == path and path.is_file():
             raise UserError(f'{what}{shown(path)} is a file; name a folder')

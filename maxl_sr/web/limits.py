@@ -1,7 +1,6 @@
 """What a page takes, and where it listens: checked before anything is loaded."""
 
 import argparse
-import contextlib
 import ipaddress
 import math
 import socket
@@ -32,8 +31,10 @@ class Limits:
 def limits_of(args: argparse.Namespace) -> Limits:
     """Return the limits that the arguments of the command name, after a look at the address.
 
+    ``host`` becomes the address as browsers write it: 127.0.0.1 for 127.1.
+
     Raises:
-        UserError: A limit is out of range, or nothing can listen there.
+        UserError: A limit is out of range, a name is none, or nothing can listen there.
     """
     for name in ('max_megapixels', 'max_file_size', 'max_uploads', 'queue', 'parallel'):
         value = getattr(args, name)
@@ -43,20 +44,38 @@ def limits_of(args: argparse.Namespace) -> Limits:
         raise UserError(f'--port must be from 1 to 65535, not {args.port}')
     if args.max_uploads < args.max_file_size:
         raise UserError(f'--max-uploads {args.max_uploads:g} must be at least --max-file-size {args.max_file_size:g}')
-    with contextlib.suppress(ValueError):  # an IPv4 address in the clothes of IPv6 cannot be listened on
-        args.host = str(getattr(ipaddress.ip_address(args.host), 'ipv4_mapped', None) or args.host)
+    for name in args.allowed_host:
+        if not name.strip() or any(part in name for part in ':/ '):
+            raise UserError(f'--allowed-host {name!r} must be a name alone, without https:// and port')
+    args.host = _host(args.host)
+    _check_address(args.host, args.port)
+    return Limits(args.max_megapixels, args.max_file_size, args.queue, args.parallel, args.max_uploads)
+
+
+def _host(given: str) -> str:
+    """Return an address in the spelling of browsers, whatever the system takes for one; a name as it is."""
+    host = given[1:-1] if given.startswith('[') and given.endswith(']') else given  # as in the line of a browser
     try:
-        if '%' in args.host:  # the zone of an IPv6 address: no browser takes it
+        if '%' in host:  # the zone of an IPv6 address: no browser takes it
             raise OSError
-        found = socket.getaddrinfo(args.host, args.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:
-        raise UserError(f'--host {args.host!r} is no address or name of this computer') from error
+        raise UserError(f'--host {given!r} is no address or name of this computer') from error
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return host.lower()
+    address = ipaddress.ip_address(found[0][4][0])
+    return str(getattr(address, 'ipv4_mapped', None) or address)
+
+
+def _check_address(host: str, port: int) -> None:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen()
-        except OSError as error:
-            raise UserError(f'--host {args.host} --port {args.port}: cannot listen there: {error.strerror}') from error
-    return Limits(args.max_megapixels, args.max_file_size, args.queue, args.parallel, args.max_uploads)
+    except OSError as error:
+        raise UserError(f'--host {host} --port {port}: cannot listen there: {error.strerror}') from error

@@ -48,12 +48,18 @@ def _host(text: str) -> tuple[str | None, int | None]:
         return None, None
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a page that listens on `host` is for this computer alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOOPBACK
+
+
 def known_names(host: str, more: list[str]) -> tuple[str, ...]:
     """Return the names under which a page that listens on `host` is asked; addresses are no names."""
-    if host in LOOPBACK:
-        return LOOPBACK + tuple(more)
-    return (*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower(),
-            *(name.lower() for name in more))
+    own = () if is_loopback(host) else (socket.gethostname().lower(), socket.getfqdn().lower())
+    return (*LOOPBACK, host.lower(), *own, *(name.lower() for name in more))
 
 
 class Door:

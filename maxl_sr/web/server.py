@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from maxl_sr.errors import UserError
 from maxl_sr.web.folder import page_folder
 from maxl_sr.web.limits import Limits
-from maxl_sr.web.middleware import LOOPBACK, Door, Policy, known_names
+from maxl_sr.web.middleware import Door, Policy, is_loopback, known_names
 from maxl_sr.web.page import build
 from maxl_sr.web.runs import Runs
 from maxl_sr.web.sessions import Sessions, Uploads
@@ -33,7 +33,7 @@ def _serve(args: argparse.Namespace, limits: Limits, root: Path, stopped: thread
     sessions, runs = Sessions(folder), Runs(limits.parallel)
     uploads = Uploads(sessions, limits.uploads * 1e6)
     page = build(sessions, runs, limits, (args.device, args.precision))
-    door = Middleware(Door, names=known_names(args.host, args.allowed_host), addresses=args.host not in LOOPBACK,
+    door = Middleware(Door, names=known_names(args.host, args.allowed_host), addresses=not is_loopback(args.host),
                       uploads=uploads, runs=runs)
     name = f'[{args.host}]' if ':' in args.host else args.host  # as in an address
     try:

@@ -53,6 +53,14 @@ def test_a_folder_is_restored_once(call, folder, capsys):
     assert os.stat(folder / 'out/a.png').st_mtime_ns > before
 
 
+def test_photographs_behind_the_options_too(call, folder):
+    os.rename(folder / 'in/a.png', folder / '-a.png')
+    assert call('denoise', '-o', 'out', '--steps', '0', '--device', 'cpu', '--', '-a.png') == 0
+    os.rename(folder / '-a.png', folder / 'a.png')
+    assert call('denoise', 'a.png', '-o', 'out', '--steps', '0', 'in/sub/b.jpg', '--device', 'cpu') == 0
+    assert sorted(path.name for path in (folder / 'out').iterdir()) == ['-a.png', 'a.png', 'b.jpg']
+
+
 @pytest.mark.slow
 def test_what_is_in_out_is_no_input(call, folder):
     for _ in range(2):
@@ -171,7 +179,8 @@ def test_mistakes_in_an_option_file_are_mistakes_of_the_user_s(call, folder, cap
 
 @pytest.mark.parametrize('arguments', [('denoise', 'a.png'), ('denoise', 'a.png', '-o', 'b.png', '--steps', '-1'),
                                        ('denoise', 'a.png', '-o', 'b.png', '--lr', '0'), ('polish',),
-                                       ('restore', 'a.png', '-o', 'b'), ()])
+                                       ('restore', 'a.png', '-o', 'b'), ('denoise', 'a', '-o', 'b', '--bogus', 'c'),
+                                       ('prepare', 'pairs', 'a', '-o', 'b', 'c'), ('train', 'a', '-opt', 'b'), ()])
 def test_a_wrong_call_is_told_by_the_parser(call, arguments):
     with pytest.raises(SystemExit) as caught:
         call(*arguments)

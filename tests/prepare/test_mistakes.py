@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from maxl_sr import prepare
 from maxl_sr.errors import UserError
@@ -43,19 +42,6 @@ def test_truncated_images(nam: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     (nam / name).write_bytes(data)
     run('nam', nam, '-o', out)
     assert len(names(out / 'gt')) == len(names(out / 'lq')) == 2
-
-
-def test_files_of_several_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = [Image.fromarray(texture(24, 32, seed)) for seed in range(3)]
-    for suffix in ('png', 'webp', 'tif'):
-        path = tmp_path / suffix / f'a.{suffix}'
-        path.parent.mkdir()
-        frames[0].save(path, save_all=True, append_images=frames[1:])
-        assert f'a.{suffix} has 3 pages; one image a file can be used' in fails(capsys, 'div2k', path.parent, '-o',
-                                                                              tmp_path / 'out')
-    (tmp_path / 'phone').mkdir()  # a photograph with a preview beside it
-    frames[0].save(tmp_path / 'phone/a.jpg', 'MPO', save_all=True, append_images=frames[1:])
-    assert run('div2k', tmp_path / 'phone', '-o', tmp_path / 'phones', '--size', 0).startswith('1 images: 1 tiles')
 
 
 def test_pair_of_different_sizes(nam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def seeded(count):
 
 
 def one_line(error):
-    return '\n' not in str(error) and str(error)
+    return len(str(error).splitlines()) == 1
 
 
 VALUES = st.recursive(
@@ -53,6 +53,8 @@ VALUES = st.recursive(
 @example('%')
 @example('&a [*a]')
 @example('? - :')
+@example('&\u2028')
+@example('*\u202e\x85')
 def test_yaml_of_any_text(text):
     try:
         read_yaml(text, 'x.yml')

@@ -167,6 +167,15 @@ def test_warnings_of_images_that_are_freed_meanwhile_are_no_end(tmp_path, capfd)
     assert not any(capfd.readouterr())
 
 
+@pytest.mark.parametrize('cut', [b'\xff\xfe\xff\xffcomment', b'\xff\xe1\xff\xff' + jpeg.EXTENSION + b'xmp',
+                                 b'\xff\xfe\0\x50comment\xff\xd9'], ids=['comment', 'xmp', 'over the end'])
+def test_a_cut_segment_is_not_carried_over(tmp_path, cut):
+    """Found by fuzzing: in the restored file it took in the picture, which nobody could read then."""
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(encoded('JPEG')[:-2] + cut)
+    assert '(cut) are left out' in read(path).notes[-1]
+
+
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(st.one_of(changed(FILES['jpeg']), st.binary(max_size=300).map(lambda data: b'\xff\xd8' + data)))
 def test_segments_of_changed_files(data):

@@ -5,11 +5,14 @@ import re
 import signal
 import socket
 import time
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
 pytest.importorskip('gradio', reason="the extra 'web' is not installed")
+from tests.helpers import free_port  # noqa: E402
 from tests.processes import kill
 from tests.reliability.page_visitors import PATIENCE, PORT, Page, Visitor, in_a_page_folder, upload  # noqa: E402
 
@@ -141,3 +144,19 @@ def test_an_upload_without_its_length_is_refused(page, length):
     with socket.create_connection(('127.0.0.1', PORT), timeout=10) as connection:
         connection.sendall(f'POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n{header}\r\n\r\n'.encode())
         assert re.match(rb'HTTP/1.1 4(11|00) ', connection.recv(100))
+
+
+@pytest.mark.parametrize('host, asked', [('127.1', '127.0.0.1'), ('::ffff:127.0.0.1', '127.0.0.1'),
+                                         ('[::1]', '[::1]'), ('Localhost', 'localhost')])
+def test_a_page_listens_at_a_loopback_address_in_any_spelling(tmp_path, host, asked):
+    port = free_port()
+    page = Page(tmp_path, port, '--host', host)
+    try:
+        assert f'The page is at http://{asked}:{port}/ ' in page.log()
+        with urlopen(f'http://{asked}:{port}/') as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError):  # it answers under no other address
+            urlopen(Request(f'http://{asked}:{port}/', headers={'Host': f'192.0.2.1:{port}'}))
+    finally:
+        page.process.terminate()
+        assert page.process.wait(PATIENCE) == 0

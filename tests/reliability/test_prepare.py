@@ -10,7 +10,10 @@ import zlib
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+import pyvips
+from PIL import Image
 
 from maxl_sr import prepare
 from maxl_sr.prepare import registration, tiles
@@ -43,6 +46,26 @@ def png(width, height):
 def test_images_that_cannot_be_read_are_named(pairs, tmp_path, capsys, data):
     (pairs / 'lq/1.png').write_bytes(data)
     assert f'{pairs}/lq/1.png cannot be read as an image' in fails(capsys, 'pairs', pairs, '-o', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'GIF', 'TIFF', 'deep TIFF'])
+def test_images_of_several_pages_are_refused(pairs, tmp_path, capsys, kind):
+    path = pairs / 'lq/1.png'  # by its content, whatever its name
+    if kind == 'deep TIFF':
+        deep = pyvips.Image.new_from_array(texture(128, 64).astype(np.uint16)).copy(interpretation='rgb16')
+        deep.write_to_file(f'{path}.tif', page_height=64)
+        os.rename(f'{path}.tif', path)
+    else:
+        first, second = Image.fromarray(texture(64, 64)), Image.fromarray(texture(64, 64, 9))
+        first.save(path, kind, save_all=True, append_images=[second])
+    assert f'{path} has 2 pages' in fails(capsys, 'pairs', pairs, '-o', tmp_path / 'out')
+
+
+def test_further_pictures_of_a_photograph_are_told(pairs, tmp_path, capsys):
+    first, second = Image.fromarray(texture(64, 64)), Image.fromarray(texture(64, 64, 9))
+    first.save(pairs / 'lq/1.png', 'MPO', save_all=True, append_images=[second])
+    run('pairs', pairs, '-o', tmp_path / 'out')
+    assert f'note: {pairs}/lq/1.png: the further pictures of the file (MPO) are left out' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('error', [MemoryError(), cv2.error('Insufficient memory: Failed to allocate 9 bytes')])
