@@ -56,7 +56,7 @@ class PhotographNoiseLoss(nn.Module):
         block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
-        side: Side in pixels of the part of the photographs that is used, from 1 to 256; its square is what a step takes.
+        side: Side in pixels of the part of the photographs that is used, from 1 to 256; a step takes its square.
         seed: Seed of the draw.
 
     Raises:
