@@ -46,6 +46,13 @@ def test_outputs_that_cannot_be_are_named(call, folder, output):
     assert code in (0, 1, 2) and (code == 0) == (output == '\t/\n') and files(folder / 'in') == before
 
 
+def test_a_report_is_not_put_among_the_photographs(call, folder):
+    before = files(folder)
+    for report in ('in', 'in/sub/..', '../' + folder.name + '/in'):
+        code, told = denoise(call, 'in', '--report', report)
+        assert code == 2 and f'--report {report} is a folder of photographs' in told.err and files(folder) == before
+
+
 def test_replacing_a_file_keeps_it_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / 'a.png'
     path.write_text('old')
