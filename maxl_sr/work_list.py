@@ -50,10 +50,12 @@ def work_list(inputs: list[Path], output: Path, report: Path | None = None) -> l
     no input where these are below one. What else is skipped in a folder is told.
 
     Raises:
-        UserError: An input is not there or of another format, a folder holds no image, two images would be written to
-            one file, or one over an input, or the output cannot be written.
+        UserError: An input is not there or of another format, is the report or holds no image, two images would be
+            written to one file, or one over an input, or the output cannot be written.
     """
     check_length(output, '-o ')
+    if report is not None and real(report) in map(real, inputs):  # its pictures would be among the photographs
+        raise UserError(f'--report {shown(report)} is a folder of photographs; name another')
     own = [real(output), *([] if report is None else [real(report)])]
     found = [job for path in inputs for job in _of_input(path, output, own)]
     if output.suffix.lower() in suffixes() and not output.is_dir():

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from basicsr.metrics import calculate_psnr, calculate_ssim
 
@@ -14,10 +13,10 @@ from maxl_sr.compare.result_tables import gain_cell
 from maxl_sr.errors import UserError
 from maxl_sr.folders import find
 from maxl_sr.formats.endings import HEIC
+from maxl_sr.formats.whole import read_whole
 from maxl_sr.metrics.matched_metric import calculate_psnr_matched, calculate_ssim_matched
 from maxl_sr.photo import Photo
 from maxl_sr.utils.files import check_file, shown
-from maxl_sr.utils.memory import is_out_of_memory
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -25,16 +24,7 @@ def read_image(path: Path) -> np.ndarray:
     if path.suffix.lower() in ('.avif', *HEIC):
         return np.ascontiguousarray(Photo.read(path).shown_array()[..., ::-1])
     check_file(path)
-    image: np.ndarray | None = None
-    try:
-        # By its bytes: OpenCV takes no name that is not UTF-8
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError, ValueError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise UserError(f'there is not enough memory for the image {shown(path)}') from error
-    if image is None:
-        raise UserError(f'cannot read the image {shown(path)}')
-    return image
+    return read_whole(path)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

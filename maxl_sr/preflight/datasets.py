@@ -19,7 +19,7 @@ from maxl_sr.preflight.lmdb_images import Size, check_files, listed_sizes, lmdb_
 from maxl_sr.preflight.sections import check_bool, require
 from maxl_sr.settings.option_file import check_name
 from maxl_sr.settings.values import check_choice, check_count, check_keys, names
-from maxl_sr.utils.lmdb_probe import image_size
+from maxl_sr.utils.lmdb_probe import PagesError, image_size
 from maxl_sr.utils.seeding import seeded
 
 BOOLEANS = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'cache_data', 'random_reverse',
@@ -217,6 +217,8 @@ def _image_size(path: str) -> Size:
     try:
         with open(path, 'rb') as file:
             return image_size(file, osp.getsize(path))
+    except PagesError as error:
+        raise UserError(f'{path}: {error}; one image a file can be read') from error
     except Exception as error:
         raise UserError(f'cannot read the image {path}: unknown format, damaged or truncated') from error
 

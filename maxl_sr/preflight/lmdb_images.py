@@ -71,7 +71,8 @@ def lmdb_sizes(root: str) -> dict[str, Size]:
         if held is None:
             raise UserError(f"{root}/meta_info.txt names '{key}', which the LMDB does not hold")
         if held is False:
-            raise UserError(f"cannot read the image '{key}' of the LMDB {root}: unknown format, damaged or truncated")
+            raise UserError(f"cannot read the image '{key}' of the LMDB {root}: unknown format, several pages, "
+                            'damaged or truncated')
         if tuple(held) != size:
             raise UserError(f"the LMDB {root}: '{key}' is {held[0]}×{held[1]} pixels, but its meta_info.txt says "
                             f'{size[0]}×{size[1]}')

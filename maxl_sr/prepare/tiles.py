@@ -1,6 +1,5 @@
 """From image files to tiles: reading, registering, matching the light, cutting."""
 
-import io
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +9,13 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import pyvips
-from PIL import Image, UnidentifiedImageError
 
 from maxl_sr.errors import UserError
+from maxl_sr.formats.whole import read_whole
 from maxl_sr.prepare.light import match_light
 from maxl_sr.prepare.mat import read_mat
 from maxl_sr.prepare.registration import Unregistrable, register, shift_between
 from maxl_sr.prepare.sources import Original
-from maxl_sr.progress import tell
 from maxl_sr.utils.files import replacing, shown
 from maxl_sr.utils.memory import is_out_of_memory
 
@@ -69,44 +66,16 @@ class Cut(NamedTuple):
     refused: str = ''
 
 
-def _pages(data: bytes) -> int:
-    """Return the number of pages of a file that Pillow does not know."""
-    try:
-        image = pyvips.Image.new_from_buffer(data, '')
-        return int(image.get('n-pages')) if image.get_typeof('n-pages') else 1
-    except pyvips.Error:
-        return 1
-
-
 def read(path: Path) -> np.ndarray:
-    """Return 8-bit BGR; Pillow judges whether the file is complete, for OpenCV fills missing rows with grey.
+    """Return an image of a data set, 8-bit BGR.
 
     Raises:
         UserError: It cannot be read, whatever the cause, or holds several pictures.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'cannot read {shown(path)}: {error.strerror}') from error
-    try:
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-                pages, is_jpeg = getattr(image, 'n_frames', 1), image.format == 'MPO'
-        except UnidentifiedImageError:  # some kinds only OpenCV reads, 16-bit RGB TIFF for one
-            pages, is_jpeg = _pages(data), False
-        pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except Exception as error:  # the decoders of each format have their own
-        if is_out_of_memory(error):
-            raise UserError(f'there is not enough memory to read {shown(path)}; fewer --jobs need less.') from error
-        raise UserError(f'{shown(path)} cannot be read as an image; it is damaged or truncated.') from error
-    if pixels is None:
-        raise UserError(f'{shown(path)} cannot be read as an image.')
-    if pages > 1 and not is_jpeg:
-        raise UserError(f'{shown(path)} has {pages} pages; an image of a data set has one.')
-    if pages > 1:
-        tell(f'note: {shown(path)}: the further pictures of the file (MPO) are left out')
-    return pixels
+        return read_whole(path)
+    except MemoryError as error:
+        raise UserError(f'there is not enough memory to read {shown(path)}; fewer --jobs need less.') from error
 
 
 def _read(path: Path, kind: str) -> np.ndarray:

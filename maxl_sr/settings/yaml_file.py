@@ -1,5 +1,6 @@
 """YAML as a user writes it, read without surprises: plain values only, bounded, and no key twice."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from maxl_sr.errors import UserError
 LARGEST = 2**20  # bytes of a file
 VALUES = 100_000  # of a file, aliases written out
 STRING, MERGE = 'tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge'
+# Numbers that are others than they look: 0100 is 64 for YAML, and 1:30 is 90
+ODD = {'tag:yaml.org,2002:int': re.compile(r'[-+]?0[0-9_]+|.*:.*'), 'tag:yaml.org,2002:float': re.compile(r'.*:.*')}
 
 
 def read_yaml(text: str, where: str) -> Any:
@@ -48,9 +51,18 @@ def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: set[int]) 
         above.remove(id(node))
         if sizes[id(node)] > VALUES:
             raise UserError(f'{place}: the aliases stand for more than {VALUES:,} values')
-        if isinstance(node, yaml.ScalarNode) and '\0' in node.value:
-            raise UserError(f'{place}: a text cannot hold the character NUL')
+        if isinstance(node, yaml.ScalarNode):
+            _check_scalar(node, place)
     return sizes[id(node)]
+
+
+def _check_scalar(node: yaml.ScalarNode, place: str) -> None:
+    if '\0' in node.value:
+        raise UserError(f'{place}: a text cannot hold the character NUL')
+    odd = ODD.get(node.tag)
+    if odd is not None and odd.fullmatch(node.value):
+        raise UserError(f"{place}: YAML takes {node.value} for another number than it looks; write a plain one, or "
+                        f"'{node.value}' in quotes")
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:

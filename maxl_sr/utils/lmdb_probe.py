@@ -27,10 +27,21 @@ def any_size() -> Any:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+class PagesError(ValueError):
+    """An image has several pages, of which the first alone would be read."""
+
+
 def image_size(file: Any, length: int) -> tuple[int, int]:
-    """Return width and height from the header, as OpenCV turns the image, after a look whether the file has its end."""
+    """Return width and height from the header, as OpenCV turns the image, after a look whether the file has its end.
+
+    Raises:
+        PagesError: It is an animation, or has several pages.
+    """
     with any_size(), Image.open(file) as image:
         kind = image.format or ''
+        pages = getattr(image, 'n_frames', 1)
+        if pages > 1 and kind != 'MPO':
+            raise PagesError(f'it has {pages} pages')
         file.seek(max(length - TAIL, 0))
         whole = ENDS.get(kind, b'') in file.read()
         if not whole:  # a trailer can follow the end: decode

@@ -108,7 +108,7 @@ def test_results_of_tests(call, tmp_path):
     (('twice', '--gt', 'gt'), 'have one name'),
     (('noisy/sub', '--gt', 'gt'), 'noisy/sub holds no image called a, as gt/a.png'),
     (('small', '--gt', 'gt'), 'is of another size than gt/a.png (30×24)'),
-    (('bad', '--gt', 'gt'), 'cannot read the image bad/a.png'),
+    (('bad', '--gt', 'gt'), 'bad/a.png cannot be read as an image'),
 ])
 def test_mistakes_are_named(call, folders, arguments, message):
     for folder in ('empty', 'strange', 'twice', 'small', 'bad'):

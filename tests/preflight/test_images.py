@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from basicsr.data import build_dataset
+from PIL import Image
 
 from tests.helpers import edited, lmdb_of, train_options, with_lmdb
 
@@ -42,6 +43,16 @@ def test_pair_of_different_sizes(refused, pairs):
 def test_text_called_png(refused, pairs):
     (pairs / 'gt/01.png').write_text('no picture')
     refused('train', train_options('MAXLModel', pairs), 'gt/01.png')
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF'])
+def test_images_of_several_pages(refused, pairs, tmp_path, kind):
+    image = Image.open(pairs / 'gt/01.png')
+    image.load()
+    image.save(pairs / 'gt/01.png', kind, save_all=True, append_images=[image.transpose(Image.Transpose.ROTATE_180)])
+    refused('train', train_options('MAXLModel', pairs), 'gt/01.png: it has 2 pages')
+    opt = with_lmdb(train_options('MAXLModel', pairs), lmdb_of(pairs / 'gt', tmp_path / 'gt.lmdb'))
+    refused('train', opt, "cannot read the image '01' of the LMDB", 'several pages')
 
 
 def test_empty_file(refused, pairs):

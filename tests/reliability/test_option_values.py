@@ -40,6 +40,8 @@ WRONG = [
     ({'logger__wandb': {'project': 'x'}}, 'logger: wandb: project needs use_tb_logger: true'),
     ({'logger__print_freq': '10'}, 'logger: print_freq'),
     ({'logger__save_checkpoint_freq': True}, 'logger: save_checkpoint_freq'),
+    # Found by fuzzing: a character that breaks the line
+    ({'train__pixel_opt__reduction': '\u2028'}, 'train: pixel_opt: Unsupported reduction mode: \\u2028'),
     ({'mnaual_seed': 1}, "the option file: unknown key 'mnaual_seed'", "'manual_seed'"),
     ({'network_q': {'type': 'MaskNet'}}, "the option file: unknown key 'network_q'"),
     ({'manual_seed': -1}, 'manual_seed must be an integer from 0'), ({'manual_seed': 2**40}, 'manual_seed'),

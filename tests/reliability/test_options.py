@@ -118,6 +118,8 @@ MERGES = 'a: &a {k: 1}\n' + ''.join(
     ('a: !!python/name:os.system', 'is not valid YAML'), ('a: !!int x', 'is not valid YAML'),
     ('a: !!timestamp x', 'is not valid YAML'), ('a: 2024-13-45', 'is not valid YAML'), ('a: !!bool perhaps', 'valid'),
     ('a: !!binary "ü"', 'is not valid YAML'), ('a: *b', 'is not valid YAML'), ('a: "\\0"', 'NUL'),
+    ('a: 0100', 'line 1: YAML takes 0100 for another number'), ('a: [1, 1:30]', 'YAML takes 1:30 for another number'),
+    ('a: -1:30.5', 'YAML takes -1:30.5 for another number'),
     ('--- a\n--- b\n', 'is not valid YAML'), ('a: b: c', 'is not valid YAML'), ('\ta: 1', 'is not valid YAML'),
     ('a: !!omap [x]', 'is not valid YAML'), ('a: !!set [x]', 'is not valid YAML'),
     ('%YAML 9.9\n---\na: 1', 'is not valid YAML'),

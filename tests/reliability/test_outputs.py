@@ -51,6 +51,13 @@ def test_photographs_may_stand_behind_options(call, folder):
     assert code == 0 and {path for path in files(folder) if path.startswith('out/')} == {'out/a.png', 'out/b.jpg'}
 
 
+def test_a_report_is_not_put_among_the_photographs(call, folder):
+    before = files(folder)
+    for report in ('in', 'in/sub/..', '../' + folder.name + '/in'):
+        code, told = denoise(call, 'in', '--report', report)
+        assert code == 2 and f'--report {report} is a folder of photographs' in told.err and files(folder) == before
+
+
 def test_replacing_a_file_keeps_it_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / 'a.png'
     path.write_text('old')
