@@ -8,7 +8,7 @@ from PIL import Image
 
 from maxl_sr.errors import UserError
 from maxl_sr.prepare.outputs import Manifest, make_folders, make_lmdb
-from maxl_sr.prepare.sources import LEGAL, Original, find, skipped
+from maxl_sr.prepare.sources import LEGAL, LONGEST, Original, find, skipped
 from maxl_sr.prepare.tiles import Cutting
 from maxl_sr.utils.files import check_name, remove_partial_files, shown
 from maxl_sr.utils.lock import locked
@@ -79,6 +79,9 @@ def _prepare(args: argparse.Namespace) -> str:
     for source in sources:
         if LEGAL.fullmatch(source.name) is None:
             raise UserError(f'{shown(source.gt)} leaves no name for its tiles; rename it.')
+        if len(source.name) > LONGEST:
+            raise UserError(f'{shown(source.gt)} gives its tiles a name of {len(source.name)} characters, more than '
+                            f'{LONGEST}; rename it.')
         if by_name.setdefault(source.name, source) is not source:
             raise UserError(f'{source.gt} and {by_name[source.name].gt.name} would both give tiles called '
                             f'{source.name}; rename one of them.')

@@ -17,6 +17,7 @@ from maxl_sr.folders import is_image
 from maxl_sr.utils.files import check_file
 
 LEGAL = re.compile(r'[\w-]+', re.ASCII)  # names of tiles
+LONGEST = 240  # of these: a file system takes 255, with number and ending
 
 
 class Original(NamedTuple):

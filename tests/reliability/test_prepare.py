@@ -106,6 +106,14 @@ def test_names_that_leave_none_for_the_tiles(tmp_path, capsys):
     assert 'leaves no name for its tiles' in fails(capsys, 'nam', tmp_path / 'in', '-o', tmp_path / 'out')
 
 
+@pytest.mark.parametrize('more', [(), ('--lmdb', )])
+def test_names_too_long_for_tiles(pairs, tmp_path, capsys, more):
+    for kind in ('gt', 'lq'):
+        os.rename(pairs / kind / '2.png', pairs / kind / ('照' * 60 + '.png'))  # an ASCII name for each is u7167
+    assert 'gives its tiles a name of 300 characters' in fails(capsys, 'pairs', pairs, '-o', tmp_path / 'out', *more)
+    assert not list((tmp_path / 'out').rglob('*.png'))
+
+
 def test_names_that_are_not_utf8(pairs, tmp_path, capsys):
     for kind in ('gt', 'lq'):
         os.rename(pairs / kind / '1.png', pairs / kind / os.fsdecode(b'caf\xe9.png'))
