@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from maxl_sr.restore import precision
 from tests.helpers import CHROMIUM, DATA, photograph, train_options
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
