@@ -18,31 +18,27 @@ import torch
 import maxl_sr  # noqa: F401  isort: skip
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
 
-from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
 from maxl_sr.losses.left_noise import flat_blocks_of
 from maxl_sr.losses.left_noise_loss import LeftNoiseLoss
 from maxl_sr.losses.photograph_noise_loss import PhotographNoiseLoss
 from maxl_sr.meta import BoundNet, Task, adapt
+from maxl_sr.policy import told
+from maxl_sr.restore.loading import of_options
 from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.utils.files import check_file, check_folder, replacing
-from maxl_sr.utils.packaged import find_option_file, find_weights
+from maxl_sr.utils.packaged import find_option_file
 
 OPEN: dict[str, Any] = {'least_left': 0.0, 'most_spread': 1e9, 'most_rise': 1e9}  # the gate, whatever the image
 LOSS = -0.02  # dB; less counts as a loss
 
 
-def eight_bit(image: torch.Tensor) -> np.ndarray:
-    """Return ``(1, C, H, W)`` in [0, 1] as ``(H, W, C)`` of 8 bits."""
-    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a row for every image: what gate and guard see, and what 20 steps gain."""
     opt = read_option_file(find_option_file(args.opt))
-    opt['path']['pretrain_network_g'] = find_weights(args.weights or opt['path']['pretrain_network_g'])
-    net = make_network(opt, 'network_g', load=True).eval().requires_grad_(False)
+    net = of_options(args.opt, args.weights).net.eval().requires_grad_(False)
     section, gate = opt['val']['adapt'], LeftNoiseLoss()
     rows = []
     for key, data in opt['datasets'].items():
@@ -59,7 +55,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             *_, (weights, _) = adapt(task, section['steps'], section['lr'], section['optimizer'])
             with torch.no_grad():
                 after, end = task.restored(weights), float(guard.objective(weights))
-            psnr = [float(calculate_psnr(eight_bit(image), eight_bit(x), crop_border=0)) for image in (before, after)]
+            psnr = [float(calculate_psnr(tensor2img(image), tensor2img(x), crop_border=0)) for image in (before, after)]
             rows.append({'data': data.get('name', key), 'image': index, 'share': round(blocks.share.item(), 4),
                          'spread': round(blocks.spread.item(), 4), 'rise': round(blocks.rise.item(), 4),
                          'decrease': round((start - end) / (start + 1e-12), 4), 'before': round(psnr[0], 3),
@@ -116,22 +112,22 @@ def main() -> int:
     parser.add_argument('--json', type=Path, required=True, help='where the rows are')
     parser.add_argument('--figure', type=Path, help='draw it from the rows, measure nothing')
     args = parser.parse_args()
-    try:
+
+    def work() -> int:
         if args.figure:
             check_file(args.json)
             draw(json.loads(args.json.read_text(encoding='utf-8')), args.figure)
-        else:
-            if not args.opt:
-                raise UserError('-opt is missing')
-            check_folder(args.json.parent)
-            rows = measure(args)
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(args.json) as partial:
-                partial.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+            return 0
+        if not args.opt:
+            raise UserError('-opt is missing')
+        check_folder(args.json.parent)
+        rows = measure(args)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(args.json) as partial:
+            partial.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+        return 0
+
+    return told(work)
 
 
 if __name__ == '__main__':

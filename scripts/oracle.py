@@ -19,14 +19,15 @@ from torch import Tensor, nn
 import maxl_sr  # noqa: F401  isort: skip
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
 
 from maxl_sr import Restorer
-from maxl_sr.adaptation.checkpoint import make_network
-from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Task, adapt
 from maxl_sr.metrics.matched_metric import matched
+from maxl_sr.policy import told
+from maxl_sr.restore.loading import of_options
 from maxl_sr.settings.option_file import read_option_file
-from maxl_sr.utils.packaged import find_option_file, find_weights
+from maxl_sr.utils.packaged import find_option_file
 
 
 class Supervised(nn.Module):
@@ -51,11 +52,6 @@ class Supervised(nn.Module):
         return (restored - self.truth)[..., :half].abs().mean()
 
 
-def eight_bit(image: Tensor) -> np.ndarray:
-    """Return ``(1, C, H, W)`` in [0, 1] as ``(H, W, C)`` of 8 bits."""
-    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
 def score(restored: np.ndarray, truth: np.ndarray, noisy: np.ndarray | None) -> float:
     """Return the PSNR in dB of the right half, the truth in the light of the noisy image where it is given."""
     half = truth.shape[1] // 2
@@ -67,10 +63,8 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the table."""
     opt = read_option_file(find_option_file(args.opt))
     scale = opt.get('scale', 1)
-    weights = find_weights(args.weights or opt['path']['pretrain_network_g'])
-    opt['path']['pretrain_network_g'] = weights
-    net = make_network(opt, 'network_g', load=True).eval().requires_grad_(False)
-    restorer = Restorer.from_options(args.opt, weights)
+    trained = of_options(args.opt, args.weights)
+    net, restorer = trained.net.eval().requires_grad_(False), Restorer.of(trained)
     yield f'| Data (images) | un-adapted | oracle: {args.params}, Adam {args.lr:g}, K = {args.steps} | ours | share |'
     yield '|---|---|---|---|---|'
     for key, section in opt['datasets'].items():
@@ -82,15 +76,15 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
         for index in range(0, len(dataset), args.every):
             item = dataset[index]
             y, x = item['lq'][None], item['gt'][None]
-            noisy, truth = eight_bit(y), eight_bit(x)
+            noisy, truth = tensor2img(y, rgb2bgr=False), tensor2img(x, rgb2bgr=False)
             light = noisy if scale == 1 and not args.raw else None
             target = x if light is None else x + (y - x).mean((-2, -1), keepdim=True)
             task = Task(net, Supervised(target), y, None, args.params)
             with torch.no_grad():
-                before = score(eight_bit(net(y)), truth, light)
+                before = score(tensor2img(net(y), rgb2bgr=False), truth, light)
             *_, (at, _) = adapt(task, args.steps, args.lr, 'adam')
             with torch.no_grad():
-                oracle = score(eight_bit(task.restored(at)), truth, light)
+                oracle = score(tensor2img(task.restored(at), rgb2bgr=False), truth, light)
             ours = score(np.asarray(restorer.run(noisy, guard=not args.no_guard).image), truth, light)
             found.append((before, oracle - before, ours - before))
         before, oracle_gain, our_gain = np.array(found).T
@@ -114,13 +108,13 @@ def main() -> int:
     parser.add_argument('--no-guard', action='store_true', help='take all steps in our adaptation')
     parser.add_argument('--raw', action='store_true', help='take the ground truth as it is, not matched in light')
     args = parser.parse_args()
-    try:
+
+    def work() -> int:
         for line in rows(args):
             print(line, flush=True)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(work)
 
 
 if __name__ == '__main__':

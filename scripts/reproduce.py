@@ -11,6 +11,7 @@ from pathlib import Path
 
 import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
 from maxl_sr.errors import UserError
+from maxl_sr.policy import told
 from maxl_sr.settings.yaml_file import read_yaml
 from maxl_sr.utils.files import check_file, check_folder
 
@@ -31,7 +32,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='these rows alone')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='SEED', help='(default: 0)')
     parser.add_argument('--changes', type=Path, metavar='FILE',
-                        help='YAML with further changes of the option files, by stage')
+                        help='YAML with further changes of the option files, each under stage1, stage2, ridnet, mirnet '
+                             'or test')
     parser.add_argument('-o', '--out', type=Path, default=Path('evidence'), metavar='FOLDER',
                         help='folder of the JSON files (default: %(default)s)')
     parser.add_argument('--report', type=Path, metavar='PAGE', help='make this page of the JSON files, train nothing')
@@ -79,18 +81,15 @@ def reproduce(args: argparse.Namespace) -> None:
 def main() -> int:
     """Return the exit code: 2 for a mistake, 130 after Ctrl-C, after which the same command goes on."""
     args = arguments()
-    try:
+
+    def work() -> int:
         if args.report:
             write_report(args.out, args.report)
         else:
             reproduce(args)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('interrupted: the same command goes on', file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return told(work, after_interruption='the same command goes on')
 
 
 if __name__ == '__main__':

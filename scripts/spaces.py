@@ -18,13 +18,13 @@ from torch import Tensor
 import maxl_sr  # noqa: F401  isort: skip
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
 
 from maxl_sr.adaptation import Adapter
-from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
+from maxl_sr.policy import told
+from maxl_sr.restore.loading import of_options
 from maxl_sr.settings.adaptation import Adapt
-from maxl_sr.settings.option_file import read_option_file
-from maxl_sr.utils.packaged import find_option_file, find_weights
 
 # Rates of Adam at which each space moves the restored image about as far
 RATES = {'heads': 5e-4, 'all': 5e-5, 'gains': 5e-3, 'input': 3e-3}
@@ -40,11 +40,6 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 LITERATURE = {('gains', "Stein's estimate"): 'GainTuning', ('input', 'Neighbor2Neighbor'): 'LAN',
               ('all', 'Neighbor2Neighbor'): 'Neighbor2Neighbor, fine-tuned',
               ('all', 'blind spot'): 'Noise2Self, fine-tuned'}
-
-
-def eight_bit(image: Tensor) -> np.ndarray:
-    """Return ``(1, C, H, W)`` in [0, 1] as ``(H, W, C)`` of 8 bits."""
-    return (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def pairs(args: argparse.Namespace) -> dict[str, list[tuple[Tensor, Tensor]]]:
@@ -73,7 +68,7 @@ def gain(net: torch.nn.Module, adapter: Adapter, y: Tensor, x: Tensor) -> float:
         for _ in found:
             pass
         images = (found.bound.restored(), found.restored())
-        before, after = (calculate_psnr(eight_bit(image), eight_bit(x), crop_border=0) for image in images)
+        before, after = (calculate_psnr(tensor2img(image), tensor2img(x), crop_border=0) for image in images)
     return float(after - before)
 
 
@@ -88,10 +83,9 @@ def main() -> int:
     parser.add_argument('--side', type=int, default=192, help='of the central crop (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=10, help='(default: %(default)s)')
     args = parser.parse_args()
-    try:
-        opt = read_option_file(find_option_file(args.opt))
-        opt['path']['pretrain_network_g'] = find_weights(args.weights or opt['path']['pretrain_network_g'])
-        net = make_network(opt, 'network_g', load=True).eval().requires_grad_(False)
+
+    def work() -> int:
+        net = of_options(args.opt, args.weights).net.eval().requires_grad_(False)
         for folder in (args.known, *(args.real or ())):
             if not Path(folder).is_dir():
                 raise UserError(f'there is no folder {folder}')
@@ -106,10 +100,9 @@ def main() -> int:
                 cells.append(f'{np.mean(gains):+.2f} ({np.min(gains):+.2f})')
             print(f'| {space}, {RATES[space]:g} | {objective} | {" | ".join(cells)} | '
                   f'{LITERATURE.get((space, objective), "")} |', flush=True)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(work)
 
 
 if __name__ == '__main__':

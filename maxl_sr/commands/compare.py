@@ -1,6 +1,7 @@
 """``maxl-sr compare``: one table of test results, of folders of images, or of methods on the same images."""
 
 import argparse
+import json
 import sys
 
 from maxl_sr.errors import UserError
@@ -74,8 +75,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_methods(args: argparse.Namespace) -> str:
     """Measure the methods, and return their table."""
-    import json
-
     import maxl_sr.register  # noqa: F401  isort: skip  (before anything of BasicSR)
     from maxl_sr.compare.method_tables import as_json, measure, pairs_of_folders, pairs_of_options, table_of
     from maxl_sr.utils.files import check_folder, replacing, shown

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from basicsr.data import build_dataset
 from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.utils import tensor2img
 from tqdm import tqdm
 
 from maxl_sr.compare.image_tables import paired_files, read_image
@@ -60,8 +61,8 @@ def _read(lq: Path, gt: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _item(dataset: Any, index: int) -> tuple[np.ndarray, np.ndarray]:
     item = dataset[index]
-    lq, gt = ((item[key].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1] for key in ('lq', 'gt'))
-    return np.ascontiguousarray(lq), np.ascontiguousarray(gt)
+    lq, gt = (tensor2img(item[key].clone()) for key in ('lq', 'gt'))  # a copy: it clamps in place
+    return lq, gt
 
 
 @dataclass

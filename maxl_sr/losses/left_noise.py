@@ -87,7 +87,7 @@ def flat_blocks(y: Tensor, restored: Tensor, size: int, least: int) -> FlatBlock
     clipped = ((blocks <= 0) | (blocks >= 1)).to(y.dtype).mean((-1, -2)) > CLIPPED
     share = left / (energy + TINY)
     order = torch.where(clipped, share + 10, share)  # last
-    lowest, low = order.quantile(torch.tensor([LOWEST, LOW], dtype=y.dtype, device=y.device), dim=1)
+    lowest, low = (order.quantile(q, dim=1) for q in (LOWEST, LOW))  # no tensor of both: a CUDA graph cannot fetch it
     flat = order <= lowest[:, None] + TOLERANCE
     flat = flat.scatter(1, order.topk(min(least, order.shape[1]), dim=1, largest=False).indices, True)
     weight = flat.to(y.dtype) / flat.sum(1, keepdim=True)

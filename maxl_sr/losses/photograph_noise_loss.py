@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from maxl_sr.losses.flat_noise import with_noise
 from maxl_sr.losses.left_noise import check_blocks, flat_blocks_of
-from maxl_sr.losses.loss_util import check_choice
+from maxl_sr.losses.loss_util import check_choice, check_integer
 from maxl_sr.losses.masked_reconstruction_loss import CRITERIA, Criterion
 from maxl_sr.losses.pair_loss import Pair, pair_loss
 from maxl_sr.meta import BoundNet
@@ -56,7 +56,8 @@ class PhotographNoiseLoss(nn.Module):
         block_size: Side of the blocks of noise, in pixels, at least 3.
         least: Number of blocks that are taken in any case, at least 2.
         candidates: Number of blocks, nearest in colour, from which one is drawn, at least 1.
-        side: Side in pixels of the part of the photographs that is used, from 1 to 256; a step takes its square.
+        side: Side in pixels of the part of the photographs that is used, from 1 to 256; the time of a step
+            grows with its square.
         seed: Seed of the draw.
 
     Raises:
@@ -82,10 +83,8 @@ class PhotographNoiseLoss(nn.Module):
         super().__init__()
         check_choice('criterion', criterion, CRITERIA)
         check_blocks(block_size, least, least_left, most_spread, most_rise)
-        if type(candidates) is not int or candidates < 1:
-            raise ValueError(f'candidates must be an integer of at least 1, not {candidates!r}')
-        if type(seed) is not int:
-            raise ValueError(f'seed must be an integer, not {seed!r}')
+        check_integer('candidates', candidates, 1)
+        check_integer('seed', seed)
         self.loss_weight, self.criterion = loss_weight, criterion
         self.least_left, self.most_spread, self.most_rise = least_left, most_spread, most_rise
         self.block_size, self.least, self.candidates, self.seed = block_size, least, candidates, seed

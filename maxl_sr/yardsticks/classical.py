@@ -1,5 +1,7 @@
 """BM3D and non-local means, by the libraries that have them."""
 
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -17,8 +19,6 @@ def library(name: str, package: str) -> ModuleType:
     Raises:
         UserError: It is not installed; the message says how to.
     """
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -30,7 +30,7 @@ def is_grey(image: np.ndarray) -> bool:
     return bool((image == image[..., :1]).all())
 
 
-class _Classical:
+class _Classical(ABC):
     """A method without weights, with a strength."""
 
     chosen = True
@@ -43,8 +43,9 @@ class _Classical:
     def cost(self) -> Cost:
         return Cost()
 
+    @abstractmethod
     def restore(self, image: np.ndarray, setting: float) -> np.ndarray:
-        raise NotImplementedError
+        """Return the image restored at one strength."""
 
     def results(self, image: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
         for setting in self.settings:

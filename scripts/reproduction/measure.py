@@ -28,39 +28,53 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _run(command: str, opt: Mapping[str, Any], *more: str) -> float:
-    """Run ``maxl_sr.train`` or ``.test`` on an option file, and return the seconds of processor time that it took."""
+def _run(command: str, opt: Mapping[str, Any], *more: str) -> None:
+    """Run ``maxl_sr.train`` or ``.test`` on an option file."""
     file = Path('experiments', 'reproduce', f"{opt['name']}.yml")
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         partial.write_text(yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True), encoding='utf-8')
-    log, before = file.with_suffix('.log'), _processor_seconds()
+    log = file.with_suffix('.log')
     with open(log, 'w', encoding='utf-8') as output:
         code = subprocess.run([sys.executable, '-m', f'maxl_sr.{command}', '-opt', str(file), *more], stdout=output,
                               stderr=subprocess.STDOUT).returncode
     if code:
         last = (log.read_text(encoding='utf-8', errors='replace').splitlines() or [''])[-1]
         raise UserError(f"{command} of {opt['name']} ended with exit code {code}, see {log}: {last}")
-    return _processor_seconds() - before
 
 
 def train(training: Training) -> None:
     """Run a training, or go on with it, unless it is done."""
     if Path(weights(training.name, 'g')).exists():
         return
-    seconds = _run('train', training.opt, '--auto_resume')
-    file = Path('experiments', training.name, 'seconds.json')
-    with replacing(file) as partial:
-        partial.write_text(json.dumps(seconds), encoding='utf-8')
+    begin = _processor_seconds()
+    try:
+        _run('train', training.opt, '--auto_resume')
+    finally:  # of what was stopped, too
+        file = _seconds_file(training)
+        if file.parent.is_dir():
+            seconds = _seconds(training) + _processor_seconds() - begin
+            with replacing(file) as partial:
+                partial.write_text(json.dumps(seconds), encoding='utf-8')
+
+
+def _seconds_file(training: Training) -> Path:
+    return Path('experiments', training.name, 'seconds.json')
+
+
+def _seconds(training: Training) -> float:
+    """The processor time of a training so far; 0 where none was written, of a run that was killed."""
+    file = _seconds_file(training)
+    return float(json.loads(file.read_text(encoding='utf-8'))) if file.exists() else 0
 
 
 def _of_training(training: Training) -> dict[str, Any]:
     folder = Path('experiments', training.name)
     log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
     masks = re.findall(r'iter: *([\d,]+).*mask_mean: (\S+)', log)
-    seconds = json.loads((folder / 'seconds.json').read_text(encoding='utf-8'))
     return {'name': training.name, 'updates': training.updates, 'iterations': training.opt['train']['total_iter'],
-            'seconds': round(seconds), 'mask_mean': [[int(at.replace(',', '')), float(mean)] for at, mean in masks]}
+            'seconds': round(_seconds(training)),
+            'mask_mean': [[int(at.replace(',', '')), float(mean)] for at, mean in masks]}
 
 
 def _adapted(file: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Plan:
 
     Args:
         scale: 'tiny', 'small' or 'paper'.
-        changes: Further changes of every option file, for data elsewhere.
+        changes: Further changes of the option files, by stage, for data elsewhere.
     """
 
     def __init__(self, scale: str, changes: Mapping[str, Any] | None = None) -> None:
@@ -158,7 +158,7 @@ class Plan:
             data = self._scale['stage2'].get('changes', {})
             opt = merged(opt, {key: value for key, value in data.items() if key not in ('network_g', 'train')})
         opt = merged(opt, scale if stage == 'test' else scale.get('changes', {}))
-        opt = merged(opt, self._changes.get(stage, self._changes.get('stage2', {}) if stage != 'test' else {}))
+        opt = merged(opt, self._changes.get(stage, {}))
         for name in changes:
             opt = merged(opt, self._all['changes'][name])
         opt['manual_seed'] = seed

@@ -11,8 +11,8 @@ import yaml
 from maxl_sr.errors import UserError
 from maxl_sr.utils.packaged import option_folder
 from scripts import reproduce
-from scripts.reproduction.measure import processor
-from scripts.reproduction.plan import Plan, definitions, merged
+from scripts.reproduction import measure
+from scripts.reproduction.plan import Plan, Training, definitions, merged
 from scripts.reproduction.report import gains, load, page, spread, values
 from tests.helpers import ROOT, python
 
@@ -67,6 +67,31 @@ def test_rows_are_what_they_are_called():
     assert 'adapt' not in found['ridnet'].tests['']['val']
 
 
+def test_further_changes_are_of_their_stage_alone():
+    row = Plan('small', {'stage2': {'manual_seed': 5, 'train': {'warmup_iter': 7}}}).row('maxl', 0)
+    assert [training.opt['train']['warmup_iter'] for training in row.trainings] == [-1, 7]
+    assert Plan('small', {'ridnet': {'train': {'warmup_iter': 7}}}).row('ridnet', 0).trainings[0].opt['train'][
+        'warmup_iter'] == 7
+
+
+def test_the_time_of_a_training_that_was_stopped_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'experiments/x').mkdir(parents=True)
+    spent = iter([0.0, 3.0, 3.0, 5.0])
+    monkeypatch.setattr(measure, '_processor_seconds', lambda: next(spent))
+    training = Training('x', 'stage2', {}, 1)
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, '_run', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        measure.train(training)
+    monkeypatch.setattr(measure, '_run', lambda *arguments: None)
+    measure.train(training)
+    assert measure._seconds(training) == 5
+
+
 def test_an_unknown_row_is_named():
     with pytest.raises(UserError, match='--rows maxx: there is no such row; there are random_plain'):
         list(Plan('tiny').rows([1], ['maxx'], [0]))
@@ -83,7 +108,7 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path):
     assert re.search(r'maxl, seed 0: done, 1 of 1 in .* minutes left', done.stdout)
     found = json.loads((tmp_path / 'evidence/tiny/maxl-0.json').read_text())
     assert set(found['data']['pairs']['after']) == set(definitions()['readings'])
-    assert found['trainings']['stage1']['iterations'] == 4 and found['processor'] == processor()
+    assert found['trainings']['stage1']['iterations'] == 4 and found['processor'] == measure.processor()
     assert '1 rows, 1 of them done' in python(*command, cwd=tmp_path).stdout
     reported = python(command[0], '--report', tmp_path / 'pages/evidence.md', cwd=tmp_path)
     assert reported.returncode == 0, reported.stderr

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from skimage.data import astronaut
 from torch import nn
 
+from maxl_sr.commands.compare import METHODS
 from maxl_sr.errors import UserError
 from maxl_sr.yardsticks import YARDSTICKS, find_method
 from maxl_sr.yardsticks.networks import FFDNetwork, Network, cost_of
@@ -114,6 +115,10 @@ def test_zero_shot_draws_the_same_each_time_and_leaves_the_generator():
 def test_what_is_no_method(text, told):
     with pytest.raises(UserError, match=told):
         find_method(text)
+
+
+def test_the_help_names_them_all():
+    assert METHODS.split(', ') == list(YARDSTICKS)
 
 
 def test_a_missing_library_is_named(monkeypatch):
