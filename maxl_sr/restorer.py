@@ -66,7 +66,8 @@ class Restorer:
         traits = Traits(net)
         self._halo, self._multiple, self._scale = traits.halo, traits.multiple, traits.scale
         self._net = self._frozen(net)
-        self._masks = None if mask_net is None else Masks(self._frozen(mask_net), self.device, self._multiple)
+        self._masks = (None if mask_net is None else
+                       Masks(self._frozen(mask_net), self._net, self.device, self._multiple))
         self._adapter = None if options is None else Adapter(options, self._scale, rates)
         self.precision = fastest(self._net, self.device, self._multiple) if precision == 'auto' else precision
 

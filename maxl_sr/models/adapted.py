@@ -11,6 +11,7 @@ from basicsr.utils import tensor2img
 from torch import Tensor, nn
 
 from maxl_sr.adaptation import Adapter
+from maxl_sr.archs.mask_arch import mask_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Te
     """
     with evaluating(net, mask_net):
         start, of_pictures = _now(lq.device), 0.0
-        mask = None if mask_net is None else mask_net(lq)
+        mask = None if mask_net is None else mask_of(mask_net, net, lq)
         found = adapter.adapt(net, lq, mask)
         after_step = []
         for weights, _ in found:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.adaptation import Adapter, check_rates
+from maxl_sr.archs.mask_arch import mask_of
 from maxl_sr.errors import UserError
 from maxl_sr.models.adapted import adapted
 from maxl_sr.models.figures import BEFORE, Figures
@@ -134,7 +135,8 @@ class AdaptiveModel(SavingModel):
         """
         if self.net_m is None:
             return None
-        mask: Tensor = checkpoint(self.net_m, lq, use_reentrant=False, preserve_rng_state=False)
+        mask: Tensor = checkpoint(mask_of, self.net_m, self.net_g, lq, use_reentrant=False,
+                                  preserve_rng_state=False)
         return mask
 
     def outer_step(self, gradients: Gradients, nets: list[nn.Module | None],
@@ -234,6 +236,7 @@ class AdaptiveModel(SavingModel):
         # BasicSR saves the result alone; the figures save it beside the other images.
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img=False)
         self._figures = None
+        figures.show(tb_logger)
         rows = figures.rows if self._shard is None else self._shard.gather(figures.rows)
         if not self.is_train and self.opt['rank'] == 0:
             figures.write(rows)

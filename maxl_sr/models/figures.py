@@ -29,11 +29,13 @@ class Figures:
 
     Attributes:
         rows: The figures by the name of their column, in the order of the images.
+        mask: Name of the first image and its mask ``(1, H, W)``; None: there is no mask network.
     """
 
     def __init__(self, opt: Mapping[str, Any], data: Mapping[str, Any], current_iter: int | str,
                  save_img: bool) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.mask: tuple[str, Tensor] | None = None
         self._opt, self._name, self._current_iter, self._save_img = opt, data['name'], current_iter, save_img
         # Every s-th pixel: the enlargement, centred, lies half a pixel beside the ground truth
         self._aligned = (data.get('degradation') or {}).get('downsample') != 'direct'
@@ -65,11 +67,19 @@ class Figures:
         if adapted.guard_step is not None:
             row['guard_step'] = adapted.guard_step
         row['seconds'] = adapted.seconds
+        if self.mask is None and 'mask' in visuals:
+            self.mask = name, visuals['mask'][0]
         self.rows.append(row)
         if self._save_img:
             for kind, image in images.items():
                 imwrite(image, f'{self._stem(name)}_{kind}.png')
         return {metric: row[metric + BEFORE] for metric in metrics}
+
+    def show(self, tb_logger: Any) -> None:
+        """Show the mask of the first image in TensorBoard, where one is written for: how it changes in the training."""
+        if tb_logger and self.mask is not None:
+            name, mask = self.mask
+            tb_logger.add_image(f'masks/{self._name}/{name}', mask.float(), self._current_iter)
 
     def _stem(self, name: str) -> str:
         root = self._opt['path']['visualization']

@@ -9,6 +9,7 @@ import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
+from maxl_sr.archs.mask_arch import mask_of
 from maxl_sr.errors import UserError
 from maxl_sr.meta import maxl_loss, primary_and_auxiliary_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
@@ -69,7 +70,7 @@ class MAXLModel(AdaptiveModel):
             mask = None
             if self.net_m is not None:
                 with torch.no_grad():
-                    mask = self.net_m(lq)
+                    mask = mask_of(self.net_m, self.net_g, lq)
             l_pix, l_aux = primary_and_auxiliary_loss(self.net_g, self.objective, self.cri_pix, lq, gt, mask)
         (l_pix + l_aux).backward()
         self.reduce_gradients(self.net_g)

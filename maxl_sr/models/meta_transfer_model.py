@@ -10,6 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
 from maxl_sr.adaptation import check_rates
+from maxl_sr.archs.mask_arch import mask_of
 from maxl_sr.meta import InnerRates, stored_bytes, transfer_loss
 from maxl_sr.models.adaptive_model import AdaptiveModel
 from maxl_sr.models.options import Options, kind_of_rates, transfer_options
@@ -73,7 +74,7 @@ class MetaTransferModel(AdaptiveModel):
             return 'stored'
         inner = self.options.inner
         with self.autocast():
-            mask = None if self.net_m is None else self.net_m(lq[:1])
+            mask = None if self.net_m is None else mask_of(self.net_m, self.net_g, lq[:1])
             needed = stored_bytes(self.net_g, self.objective, lq[:1], mask, steps=inner.steps, params=inner.params)
         if inner.samples == 'together':
             needed *= len(lq)

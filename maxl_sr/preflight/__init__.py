@@ -12,7 +12,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
 from maxl_sr.preflight.datasets import check_datasets
-from maxl_sr.preflight.networks import check_scale
+from maxl_sr.preflight.networks import check_mask, check_scale
 from maxl_sr.preflight.resume_state import find_state
 from maxl_sr.preflight.sections import check_logger, check_paths, check_sections, check_top_level, require
 from maxl_sr.preflight.training import check_training
@@ -49,6 +49,8 @@ def preflight(opt: dict[str, Any]) -> None:
     if hasattr(model, 'check_options'):
         model.check_options(opt)
         check_scale(nets['network_g'], opt)
+        if 'network_m' in nets:
+            check_mask(nets['network_m'], nets['network_g'], opt)
     elif (opt.get('val') or {}).get('adapt') is not None:
         raise UserError(f"val: adapt: a {opt['model_type']} does not adapt; use MAXLModel or MetaTransferModel")
     check_top_level(opt, model)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.utils.matlab_functions import imresize
 
-from maxl_sr.archs.mask_arch import MaskNet
+from maxl_sr.archs.mask_arch import FeatureMaskNet, MaskNet, mask_of
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 
 SMALL = {'num_feat': 4, 'feat_step': 2, 'num_block': 1}
@@ -124,7 +125,32 @@ def test_unknown_argument_is_an_error(arch):
     (MultiTaskNet, {'scale': 5}, 'scale must be one of 1, 2, 3, 4, not 5'),
     (ParallelMultiTaskNet, {'scale': 2.0}, 'scale must be one of 1, 2, 3, 4, not 2.0'),
     (MaskNet, {'num_block': 0}, 'num_block must be a positive integer'),
+    (FeatureMaskNet, {'num_net_feat': 0}, 'num_net_feat must be a positive integer'),
 ])
 def test_bad_values_are_refused(arch, arguments, message):
     with pytest.raises(ValueError, match=message):
         arch(**arguments)
+
+
+@pytest.mark.parametrize('scale', [1, 2])
+def test_the_feature_mask_reads_features_and_residual_as_constants(scale):
+    net, y = MultiTaskNet(**SMALL, scale=scale), torch.rand(2, 3, 9, 7)
+    mask_net = FeatureMaskNet(num_feat=4, num_block=1, num_net_feat=SMALL['num_feat'], scale=scale)
+    mask = mask_of(mask_net, net, y)
+    assert mask.shape == (2, 1, 9, 7) and 0 < mask.min() and mask.max() < 1
+    mask.sum().backward()
+    assert all(weight.grad is None for weight in net.parameters())
+    assert all(weight.grad.abs().sum() > 0 for weight in mask_net.parameters())
+    features = net.forward_features(y)
+    residual = F.pixel_unshuffle(net.primary_head(features), scale)
+    feat = F.conv2d(torch.cat([y, features, residual], 1), mask_net.conv_first.weight, padding=1)
+    feat = mask_net.blocks[0](feat, mask_net.activation)
+    by_hand = torch.sigmoid(F.conv2d(feat, mask_net.conv_last.weight, padding=1))
+    torch.testing.assert_close(mask, by_hand)
+
+
+@pytest.mark.parametrize('arguments, message', [({'num_net_feat': 5}, 'num_net_feat is 5, but .* has 4'),
+                                                ({'num_net_feat': 4, 'scale': 2}, 'scale² is 12, but .* has 3')])
+def test_a_feature_mask_of_another_network_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mask_of(FeatureMaskNet(**arguments), MultiTaskNet(**SMALL), torch.rand(1, 3, 8, 8))

@@ -58,6 +58,7 @@ def test_tensorboard_and_best_record_get_both_figures(make_pairs, run, tmp_path)
     events = EventAccumulator(str(tmp_path / 'tb_logger/tiny'))
     events.Reload()
     assert {'metrics/tiny-val/psnr', 'metrics/tiny-val/psnr_before', 'losses/l_pix'} <= set(events.Tags()['scalars'])
+    assert [image.step for image in events.Images('masks/tiny-val/00')] == [3, 6, 7]  # of the first image
     log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
     assert log.count('# psnr_before: ') == log.count('# psnr: ') == 3 and '\tBest: ' in log.split('# psnr_before')[1]
     assert len(list((tmp_path / 'experiments/tiny/visualization/00').iterdir())) == 3 * 5  # 3, 6 and the end
@@ -102,6 +103,23 @@ def test_meta_transfer_trains_both_networks(make_pairs, tmp_path):
         own = {n: w for n, w in before[0].items() if n.startswith(part)}
         assert not all_equal(own, weights_of(model.net_g))
     assert not all_equal(before[1], weights_of(model.net_m))
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_a_mask_of_features_is_trained_and_tested(model, make_pairs, run, tmp_path):
+    pairs = make_pairs(count=3)
+    opt = train_options(model, pairs)
+    feature_mask = opt['network_m'] = {'type': 'FeatureMaskNet', 'num_feat': 4, 'num_block': 1, 'num_net_feat': 8}
+    built = build_model(opt, tmp_path)
+    before = weights_of(built.net_m)
+    for iteration in (1, 2, 3, 4):
+        built.feed_data(batch())
+        built.optimize_parameters(iteration)
+    assert not all_equal(before, weights_of(built.net_m))
+    assert run('train', opt) == 0
+    test = meta_test_options(pairs, tmp_path / 'experiments/tiny/models')
+    test['network_m'] = feature_mask
+    assert run('test', test) == 0
 
 
 def test_stage_2_adds_the_loss_of_the_mask(make_pairs, tmp_path):

@@ -61,6 +61,7 @@ MAXL_VALUES = [
     ({'datasets__val__center_crop': 'big'}, "center_crop must be an integer of at least 1, not 'big'"),
     ({'network_g__num_feat': 'wide'}, 'network_g'),
     ({'network_g__num_feat': 0}, 'network_g'),
+    ({'network_m__type': 'FeatureMaskNet'}, 'network_m: num_net_feat is 32, but the network that is adapted has 8'),
     ({'manual_seed': 'random'}, 'manual_seed'),
     ({'scale': 'two'}, 'scale'),
     ({'logger__print_freq': 0}, 'logger: print_freq must be an integer of at least 1, not 0'),

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from maxl_sr import Restorer
-from maxl_sr.archs.mask_arch import MaskNet
+from maxl_sr.archs.mask_arch import FeatureMaskNet, MaskNet, mask_of
 from maxl_sr.archs.multitask_arch import MultiTaskNet
 from maxl_sr.photo import Photo
 from maxl_sr.presets import PRESETS
@@ -70,15 +70,17 @@ def test_tiles_do_not_change_the_result(scale, sampled):
 
 
 @pytest.mark.parametrize('tile', [16, 32, 512])
-def test_the_mask_by_tiles_is_that_of_the_whole_image(monkeypatch, tile):
+@pytest.mark.parametrize('features', [False, True])
+def test_the_mask_by_tiles_is_that_of_the_whole_image(monkeypatch, tile, features):
     torch.manual_seed(0)
-    mask_net = MaskNet(num_feat=4, num_block=2)
-    restorer = Restorer(tiny_net(), device='cpu',
-                        mask_net=mask_net)
+    net, mask_net = tiny_net(), MaskNet(num_feat=4, num_block=2)
+    if features:
+        mask_net = FeatureMaskNet(num_feat=4, num_block=2, num_net_feat=net.body.conv_first.out_channels)
+    restorer = Restorer(net, device='cpu', mask_net=mask_net)
     monkeypatch.setattr(restorer, '_tile_size', lambda: tile)
     y = image(72, 96)[:70, :95]
     padded = np.pad(y, ((0, 2), (0, 1), (0, 0)), 'symmetric')
-    expected = mask_net(torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0, :70, :95]
+    expected = mask_of(mask_net, net, torch.from_numpy(padded).permute(2, 0, 1)[None] / 255)[0, 0, :70, :95]
     np.testing.assert_allclose(restorer.mask(y), expected.detach(), rtol=0, atol=1e-6)
     assert make().mask(y) is None
 
