@@ -86,6 +86,7 @@ def _adapted(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {'images': len(rows)}
     for kind, column in (('noisy', '_noisy'), ('before', '_before'), ('after', last)):
         found[kind] = {metric: [round(float(row[metric + column]), 4) for row in rows] for metric in METRICS}
+    found['after']['psnr_steps'] = [[round(float(row[step]), 4) for step in steps] for row in rows]
     found['seconds'] = round(float(np.mean([float(row['seconds']) for row in rows])), 3)
     return found
 

@@ -121,7 +121,7 @@ class Plan:
                 del opt['network_m'], opt['path']['pretrain_network_m']
             opt['val']['adapt'].update(adapt)
             if adapt['lr'] is None:
-                opt['val']['adapt']['lr'] = None if section.get('learned') else self._trained_rate(seed)
+                opt['val']['adapt']['lr'] = None if section.get('learned') else self._trained_rate(second, seed)
             tests[reading] = opt
         return Row(name, seed, tuple(training for training in (first, second) if training), tests)
 
@@ -133,8 +133,8 @@ class Plan:
         del test['network_m'], test['val']['adapt']
         return Row(name, seed, (training, ), {'': test})
 
-    def _trained_rate(self, seed: int) -> float:
-        inner = self._option_file('stage2', [], seed)['train']['inner']
+    def _trained_rate(self, training: Training, seed: int) -> float:
+        inner = training.opt['train'].get('inner') or self._option_file('stage2', [], seed)['train']['inner']
         return float(inner['lr'] * inner['loss_weight'])
 
     def _training(self, stage: str, name: str, section: Mapping[str, Any], seed: int,

@@ -15,12 +15,14 @@ ABOUT = """PSNR in dB, RGB, 8 bit. Gain: of adapting, by the paper's rate as a p
 Adam, and by the rate of the training. Minutes: of processor time, all trainings of the row.
 """
 PICTURE = 'images/evidence_{}.png'  # beside the page
+GAINS = 'images/evidence_{}_gains.png'
+TRAINED = 'trained rate'  # the reading of the rate whose gains are drawn
 READING = Path(__file__).with_name('reading.md')
 Results = list[dict[str, Any]]  # JSON files of one row, a seed each
 
 
 def load(folder: Path) -> dict[str, Results]:
-    """Return the JSON files of a scale by row, in the order of their seeds.
+    """Return the JSON files of a scale by row, in the order of the rows and their seeds.
 
     Raises:
         UserError: There are none, or one cannot be read.
@@ -36,7 +38,8 @@ def load(folder: Path) -> dict[str, Results]:
         raise UserError(f'{folder} holds no figures (NAME-SEED.json)')
     for results in found.values():
         results.sort(key=lambda result: result['seed'])
-    return found
+    order = list(definitions()['stage2'])
+    return {name: found[name] for name in sorted(found, key=lambda name: order.index(name) if name in order else 99)}
 
 
 def values(results: Results, data: str, reading: str = '', metric: str = 'psnr') -> np.ndarray:
@@ -86,7 +89,7 @@ def _lines(found: dict[str, Results], title: str, rows: dict[str, str]) -> Itera
 
 def _claims(found: dict[str, Results]) -> Iterator[str]:
     """What each part gains, against the spread of the seeds."""
-    sets, reading = data_sets(found), 'trained rate'
+    sets, reading = data_sets(found), TRAINED
     yield '### What each part gains\n'
     yield ('PSNR of the first minus that of the second, both adapted at the rate of the training; ± half of the range '
            'of the seeds.\n')
@@ -123,6 +126,7 @@ def page(folder: Path) -> str:
     for scale in scales:
         found = load(folder / scale)
         lines += [f'## Scale `{scale}`\n', f'![PSNR of the rows, and the mask]({PICTURE.format(scale)})\n',
+                  f'![Gains by step, of every image, and by noise]({GAINS.format(scale)})\n',
                   _conditions(found), '']
         lines += [ABOUT]
         lines += _claims(found)
@@ -156,12 +160,65 @@ def draw(found: dict[str, Results], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
     with replacing(path) as partial:
         figure.savefig(partial, format='png', dpi=110)
+    plt.close(figure)
+
+
+def by_step(results: Results) -> np.ndarray:
+    """Return the gain after 0, 1, … K steps, a row an image; of all data sets and seeds."""
+    curves = []
+    for result in results:
+        for entry in result['data'].values():
+            steps = entry['after'].get(TRAINED, {}).get('psnr_steps')
+            if steps:
+                before = np.array(entry['before']['psnr'])[:, None]
+                curves.append(np.concatenate([before, steps], axis=1) - before)
+    return np.concatenate(curves) if curves else np.zeros((0, 0))
+
+
+def draw_gains(found: dict[str, Results], path: Path) -> None:
+    """Draw the gains: by step, of every image, and of the method against how noisy the image is."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    curves = {name: by_step(results) for name, results in found.items()}
+    rows = [name for name, curve in curves.items() if curve.size]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 0.3 * len(rows) + 2.6), constrained_layout=True)
+    for number, name in enumerate(rows):
+        curve = curves[name]
+        left.plot(curve.mean(0), label=name, linestyle='-' if number < 10 else '--')
+        middle.plot(curve[:, -1], np.full(len(curve), number), '|', markersize=9, alpha=0.7)
+    left.set(xlabel='steps', ylabel='gain (dB), mean of all images')
+    middle.set(yticks=range(len(rows)), yticklabels=rows, xlabel='gain of an image (dB)')
+    middle.invert_yaxis()
+    middle.axvline(0, color='grey', linewidth=0.8)
+    shown = 'maxl' if 'maxl' in rows else next(iter(rows), '')
+    for data in data_sets(found):
+        entries = [result['data'][data] for result in found.get(shown, []) if data in result['data']]
+        points = [point for entry in entries if 'noisy' in entry
+                  for point in zip(entry['noisy']['psnr'], np.subtract(entry['after'][TRAINED]['psnr'],
+                                                                       entry['before']['psnr']))]
+        if points:
+            right.plot(*zip(*points), 'o', markersize=4, label=data)
+    right.set(xlabel='PSNR of the noisy image (dB)', ylabel='gain (dB)', title=f'row {shown}')
+    for axes in (left, middle, right):
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+    _save(figure, path)
 
 
 def write_report(folder: Path, target: Path) -> None:
-    """Write the page, and beside it ``images/evidence_SCALE.png`` of every scale.
+    """Write the page, and beside it ``images/evidence_SCALE.png`` and ``…_gains.png`` of every scale.
 
     Raises:
         UserError: There are no figures.
@@ -171,5 +228,6 @@ def write_report(folder: Path, target: Path) -> None:
     (target.parent / 'images').mkdir(parents=True, exist_ok=True)
     for scale in scales:
         draw(load(folder / scale), target.parent / PICTURE.format(scale))
+        draw_gains(load(folder / scale), target.parent / GAINS.format(scale))
     with replacing(target) as partial:
         partial.write_text(text, encoding='utf-8')

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ import yaml
 
 from maxl_sr.errors import UserError
 from maxl_sr.utils.packaged import option_folder
-from scripts import reproduce
+from scripts import figures, reproduce
 from scripts.reproduction import measure
 from scripts.reproduction.plan import Plan, Training, definitions, merged
-from scripts.reproduction.report import gains, load, page, spread, values
+from scripts.reproduction.report import by_step, gains, load, page, spread, values
 from tests.helpers import ROOT, python
 
 TABLES = definitions()['tables']
@@ -113,7 +115,15 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path):
     reported = python(command[0], '--report', tmp_path / 'pages/evidence.md', cwd=tmp_path)
     assert reported.returncode == 0, reported.stderr
     assert (tmp_path / 'pages/evidence.md').read_text() == page(tmp_path / 'evidence')
-    assert (tmp_path / 'pages/images/evidence_tiny.png').stat().st_size > 5000
+    assert all((tmp_path / f'pages/images/evidence_tiny{part}.png').stat().st_size > 5000 for part in ('', '_gains'))
+    drawn = python(ROOT / 'scripts/figures.py', '--scale', 'tiny', '--masks', 'maxl', cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    for name in ('restored', 'masks', 'steps', 'features'):
+        assert min(cv2.imread(str(tmp_path / f'figures/{name}.jpg')).shape[:2]) > 100
+    shutil.rmtree(tmp_path / 'figures')
+    missing = python(ROOT / 'scripts/figures.py', 'steps', '--scale', 'tiny', '--row', 'parallel', cwd=tmp_path)
+    assert missing.returncode == 2 and 'error: row parallel, seed 0 has not been trained' in missing.stderr
+    assert not list(tmp_path.glob('figures/*'))
 
 
 @pytest.mark.parametrize('arguments, told', [
@@ -138,7 +148,8 @@ def test_a_training_that_fails_is_named(tmp_path):
 
 
 def result(row, seed, before, after):
-    reading = {'psnr': after, 'ssim': [0.5] * len(after), 'seconds': 1.0}
+    reading = {'psnr': after, 'ssim': [0.5] * len(after), 'psnr_steps': [[value - 0.1, value] for value in after],
+               'seconds': 1.0}
     return {'row': row, 'scale': 'small', 'seed': seed, 'commit': 'abc', 'processor': 'one', 'torch': '2',
             'date': 'today',
             'trainings': {'stage2': {'seconds': 120, 'mask_mean': [[100, 0.5]]}},
@@ -156,6 +167,7 @@ def test_the_figures_of_the_page_by_hand(tmp_path):
     found = load(folder)
     np.testing.assert_allclose(values(found['maxl'], 'set'), [30, 31])
     np.testing.assert_allclose(gains(found['maxl'], 'set', 'trained rate'), [[0.5, 0.1]] * 2)
+    np.testing.assert_allclose(by_step(found['maxl']), [[0, 0.4, 0.5], [0, 0.0, 0.1]] * 2, atol=1e-9)
     assert spread(np.array([1.0, 2.0]), 2, '+') == '+1.50 ± 0.50' and spread(np.array([1.0])) == '1.00'
     text = page(tmp_path)
     assert '| MAXL against random initialisation | +2.00 ± 0.00 |' in text
@@ -176,6 +188,21 @@ def test_the_page_of_the_docs_is_that_of_its_figures():
     if not EVIDENCE.is_dir() or not any(EVIDENCE.glob('*/*.json')):
         pytest.skip('there are no figures yet')
     assert (ROOT / 'docs/evidence.md').read_text(encoding='utf-8') == page(EVIDENCE)
+
+
+@pytest.mark.parametrize('arguments, told', [
+    (('--row', 'maxx'), 'there is no row maxx'), (('--row', 'ridnet'), '--row ridnet does not adapt'),
+    (('--noisy', 'a.png'), '--noisy and --truth go together'), (('--masks', 'primary_plain', 'x'), 'there is no row x'),
+    (('masks', '--masks', 'random_plain'), 'no checkpoints of a mask network of random_plain'),
+    (('--noisy', 'text.yml', '--truth', 'text.yml'), 'text.yml is no image'),
+    (('--noisy', 'no.png', '--truth', 'no.png'), 'there is no file no.png')])
+def test_mistakes_of_the_figures_are_one_sentence(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'text.yml').write_text('text')
+    monkeypatch.setattr('sys.argv', ['figures.py', *arguments])
+    assert figures.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and told in error and error.count('\n') == 1
 
 
 def test_rows_name_no_change_that_is_not_there():
