@@ -76,7 +76,7 @@ def accepted(rows: Sequence[dict[str, Any]], margin: float, gated: bool) -> list
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the share of the gainers and of the losers that are adapted to, and what they gain, against the margin."""
+    """Draw the share of the gainers and of the losers that are adapted to, what they gain, and gain against noise."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -84,7 +84,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     margins = np.linspace(0, 0.95, 96)
     gainers, losers = (sum(sign * row['gain'] > 0.02 for row in rows) for sign in (1, -1))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    figure, (left, right, far) = plt.subplots(1, 3, figsize=(15, 3.8), constrained_layout=True)
     for gated, color, name in ((False, 'tab:orange', 'guard alone'), (True, 'tab:blue', 'gate and guard')):
         taken = [np.array(accepted(rows, margin, gated)) for margin in margins]
         left.plot([(gains < LOSS).sum() / max(losers, 1) for gains in taken],
@@ -94,9 +94,18 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     left.set(xlabel='share of the images that lose, adapted to', ylabel='share of those that gain',
              title=f'{gainers} images gain, {losers} lose')
     right.set(xlabel='margin of the guard', ylabel='gain (dB)', title='Over all images')
+    left.locator_params(axis='x', nbins=5)
     right.axvline(0.3, color='grey', linewidth=0.8)
-    for axes in (left, right):
-        axes.legend(fontsize=8)
+    for number, data in enumerate(dict.fromkeys(row['data'] for row in rows)):
+        for taken in (False, True):
+            points = [(row['share'], row['gain']) for row in rows if row['data'] == data and passes(row) == taken]
+            if points:
+                far.plot(*zip(*points), 'o', color=f'C{number}', markersize=5, fillstyle='full' if taken else 'none',
+                         label=f'{data}, passes' if taken else data)
+    far.set(xlabel='share of the noise that the network leaves', ylabel='gain of the steps (dB)',
+            title='How far the noise is from the training')
+    for axes in (left, right, far):
+        axes.legend(fontsize=7, **({'loc': 'upper left', 'bbox_to_anchor': (1, 1)} if axes is far else {}))
         axes.grid(alpha=0.3)
     with replacing(path) as partial:
         figure.savefig(partial, format='png', dpi=110)
