@@ -144,7 +144,7 @@ class Plan:
         if 'network_m' not in opt:
             opt['path'].pop('pretrain_network_m', None)
         opt['name'] = f'reproduce_{self.scale}_{stage}_{name}_{seed}'
-        updates = int(self._scale[stage]['updates'])
+        updates = max(1, int(self._scale[stage]['updates'] * section.get('share', 1)))
         opt['train']['total_iter'] = updates * (2 if stage == 'stage1' and 'network_m' in opt else 1)
         opt['val']['val_freq'] = NEVER
         return Training(opt['name'], stage, opt, updates)
