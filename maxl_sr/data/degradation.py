@@ -84,6 +84,17 @@ def reduce_noise(noisy: np.ndarray, clean: np.ndarray, share: float) -> np.ndarr
     return noisy + np.float32(share) * (smooth - noisy)
 
 
+def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """BasicSR's JPEG compression, without OpenCV's warning that it is given floating point."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        result: np.ndarray = add_jpg_compression(image, quality)
+        return result
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def compress(image: np.ndarray, quality: Range, times: Range, rng: np.random.Generator) -> np.ndarray:
     """Return `image` (H, W, 3), float32 in [0, 1], after so many JPEG compressions of random quality."""
     low, high = (round(limit) for limit in quality)
@@ -92,7 +103,7 @@ def compress(image: np.ndarray, quality: Range, times: Range, rng: np.random.Gen
     for time in range(number):
         offset = (0, 0) if time == 0 else tuple(-int(shift) for shift in rng.integers(0, 8, 2))
         moved = np.ascontiguousarray(np.roll(image, offset, (0, 1)))
-        moved = add_jpg_compression(moved, int(rng.integers(low, high + 1)))
+        moved = _compressed(moved, int(rng.integers(low, high + 1)))
         image = np.roll(moved, tuple(-shift for shift in offset), (0, 1))
     return image
 

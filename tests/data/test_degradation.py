@@ -11,7 +11,7 @@ from basicsr.utils.matlab_functions import imresize
 from maxl_sr.data.degradation import Degradation, degrade, motion_kernel, random_kernel
 from maxl_sr.data.synthetic_degradation_dataset import SyntheticDegradationDataset
 from maxl_sr.errors import UserError
-from tests.helpers import photograph
+from tests.helpers import photograph, python
 
 
 def image(size=48):
@@ -138,3 +138,9 @@ def test_in_validation_the_image_is_what_a_file_would_hold(make_pairs):
            'degradation': {'sigma': [1, 1]}}
     lq = SyntheticDegradationDataset(opt)[0]['lq'] * 255
     assert torch.allclose(lq, lq.round(), atol=1e-4) and len(lq.round().unique()) > 10
+
+
+def test_opencv_does_not_warn_of_the_jpeg_compression():
+    done = python('-c', 'import numpy as np, maxl_sr.register; from maxl_sr.data.degradation import compress; '
+                  'compress(np.full((8, 8, 3), 0.5, np.float32), (50, 50), (1, 1), np.random.default_rng(0))')
+    assert (done.returncode, done.stderr) == (0, '')
