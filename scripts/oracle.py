@@ -59,6 +59,11 @@ def score(restored: np.ndarray, truth: np.ndarray, noisy: np.ndarray | None) -> 
     return float(calculate_psnr(restored[:, half:], target, crop_border=0))
 
 
+def signed(gain: float) -> str:
+    """Return a gain in dB as text, without −0."""
+    return f'{round(gain, 2) + 0.0:+.2f}'
+
+
 def rows(args: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the table."""
     opt = read_option_file(find_option_file(args.opt))
@@ -88,8 +93,9 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
             ours = score(np.asarray(restorer.run(noisy, guard=not args.no_guard).image), truth, light)
             found.append((before, oracle - before, ours - before))
         before, oracle_gain, our_gain = np.array(found).T
-        gains = [f'{gain.mean():+.2f} ({gain.min():+.2f} … {gain.max():+.2f})' for gain in (oracle_gain, our_gain)]
-        share = f'{our_gain.mean() / oracle_gain.mean():.0%}' if oracle_gain.mean() > 0 else ''
+        gains = [f'{signed(gain.mean())} ({signed(gain.min())} … {signed(gain.max())})'
+                 for gain in (oracle_gain, our_gain)]
+        share = f'{max(our_gain.mean() / oracle_gain.mean(), 0):.0%}' if oracle_gain.mean() > 0 else ''
         name = section.get('name', key)
         yield f'| {name} ({len(found)}) | {before.mean():.2f} | {" | ".join(gains)} | {share} |'
 

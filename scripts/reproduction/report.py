@@ -58,7 +58,7 @@ def spread(figures: np.ndarray, digits: int = 2, sign: str = '') -> str:
     """Return the mean over the seeds, and half of their range where there are several."""
     if not len(figures):
         return ''
-    text = f'{figures.mean():{sign}.{digits}f}'
+    text = f'{figures.mean().round(digits) + 0.0:{sign}.{digits}f}'  # no −0
     return f'{text} ± {np.ptp(figures) / 2:.{digits}f}' if len(figures) > 1 else text
 
 
