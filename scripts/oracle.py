@@ -95,7 +95,7 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
         before, oracle_gain, our_gain = np.array(found).T
         gains = [f'{signed(gain.mean())} ({signed(gain.min())} … {signed(gain.max())})'
                  for gain in (oracle_gain, our_gain)]
-        share = f'{max(our_gain.mean() / oracle_gain.mean(), 0):.0%}' if oracle_gain.mean() > 0 else ''
+        share = f'{round(our_gain.mean() / oracle_gain.mean(), 2) + 0.0:.0%}' if oracle_gain.mean() > 0 else ''
         name = section.get('name', key)
         yield f'| {name} ({len(found)}) | {before.mean():.2f} | {" | ".join(gains)} | {share} |'
 
