@@ -60,7 +60,6 @@ def draw(args: argparse.Namespace) -> None:
     if 'base' in known[args.row]:
         raise UserError(f'--row {args.row} does not adapt')
     check_folder(args.out)
-    args.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(args.scale)
     for name in args.figures or FIGURES:
         path = args.out / f'{name}.jpg'

@@ -1,7 +1,7 @@
 """How well gate and guard tell the images that gain from those that lose: the figure of the docs.
 
 ``python scripts/guard_roc.py -opt options/denoise/val_guard.yml --weights weights/fast.pth --json FILE`` adapts to
-every image of the test sets, whatever gate and guard say, and writes down what they said and what was gained.
+images of the test sets, whatever gate and guard say, and writes down what they said and what was gained.
 ``--figure docs/images/guard.png`` draws the figure from the JSON file, ``docs/evidence/guard.json``, alone.
 """
 
@@ -31,20 +31,33 @@ from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.utils.files import check_file, check_folder, replacing
 from maxl_sr.utils.packaged import find_option_file
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what lies beside this script
+
+from scripts.plotting import pyplot, save
+
 OPEN: dict[str, Any] = {'least_left': 0.0, 'most_spread': 1e9, 'most_rise': 1e9}  # the gate, whatever the image
+KEYS = {'data', 'image', 'share', 'spread', 'rise', 'decrease', 'before', 'gain'}  # of a row
 LOSS = -0.02  # dB; less counts as a loss
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row for every image: what gate and guard see, and what 20 steps gain."""
+    """Return a row for every image: what gate and guard see, and what the steps gain.
+
+    Raises:
+        UserError: The option file does not adapt, or a test set has no ground truth.
+    """
     opt = read_option_file(find_option_file(args.opt))
-    net = of_options(args.opt, args.weights).net.eval().requires_grad_(False)
-    section, gate = opt['val']['adapt'], LeftNoiseLoss()
+    trained, gate = of_options(args.opt, args.weights), LeftNoiseLoss()
+    net, options = trained.net.eval().requires_grad_(False), trained.adapt
+    if options is None or options.lr is None:
+        raise UserError(f'{args.opt}: val: adapt: key lr is missing')
     rows = []
     for key, data in opt['datasets'].items():
         dataset = build_dataset({**data, 'phase': 'test', 'scale': 1})
         for index in np.linspace(0, len(dataset) - 1, min(args.most, len(dataset))).astype(int).tolist():
             item = dataset[index]
+            if 'gt' not in item:
+                raise UserError(f'{args.opt}: datasets: {key} has no ground truth')
             y, x = item['lq'][None], item['gt'][None]
             bound = BoundNet(net, y)
             with torch.no_grad():
@@ -52,7 +65,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 guard = Task(net, LeftNoiseLoss(**OPEN), y, None, 'heads', bound)
                 before, start = bound.restored(), float(guard.objective(guard.weights))
             task = Task(net, PhotographNoiseLoss(**OPEN), y, None, 'heads', bound)
-            *_, (weights, _) = adapt(task, section['steps'], section['lr'], section['optimizer'])
+            *_, (weights, _) = adapt(task, options.steps, options.lr, options.optimizer)
             with torch.no_grad():
                 after, end = task.restored(weights), float(guard.objective(weights))
             psnr = [float(calculate_psnr(tensor2img(image), tensor2img(x), crop_border=0)) for image in (before, after)]
@@ -62,6 +75,22 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                          'gain': round(psnr[1] - psnr[0], 3)})
             print(rows[-1], flush=True)
     return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON file.
+
+    Raises:
+        UserError: It holds none.
+    """
+    check_file(path)
+    try:
+        rows = json.loads(path.read_text(encoding='utf-8'))
+        if rows and all(KEYS <= row.keys() for row in rows):
+            return list(rows)
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise UserError(f'{path} holds no rows of this script')
 
 
 def passes(row: dict[str, Any]) -> bool:
@@ -77,14 +106,9 @@ def accepted(rows: Sequence[dict[str, Any]], margin: float, gated: bool) -> list
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the share of the gainers and of the losers that are adapted to, what they gain, and gain against noise."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
     margins = np.linspace(0, 0.95, 96)
     gainers, losers = (sum(sign * row['gain'] > 0.02 for row in rows) for sign in (1, -1))
-    figure, (left, right, far) = plt.subplots(1, 3, figsize=(15, 3.8), constrained_layout=True)
+    figure, (left, right, far) = pyplot().subplots(1, 3, figsize=(15, 3.8), constrained_layout=True)
     for gated, color, name in ((False, 'tab:orange', 'guard alone'), (True, 'tab:blue', 'gate and guard')):
         taken = [np.array(accepted(rows, margin, gated)) for margin in margins]
         left.plot([(gains < LOSS).sum() / max(losers, 1) for gains in taken],
@@ -107,8 +131,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for axes in (left, right, far):
         axes.legend(fontsize=7, **({'loc': 'upper left', 'bbox_to_anchor': (1, 1)} if axes is far else {}))
         axes.grid(alpha=0.3)
-    with replacing(path) as partial:
-        figure.savefig(partial, format='png', dpi=110)
+    save(figure, path, dpi=110)
 
 
 def main() -> int:
@@ -124,11 +147,12 @@ def main() -> int:
 
     def work() -> int:
         if args.figure:
-            check_file(args.json)
-            draw(json.loads(args.json.read_text(encoding='utf-8')), args.figure)
+            draw(read_rows(args.json), args.figure)
             return 0
         if not args.opt:
             raise UserError('-opt is missing')
+        if args.most < 1:
+            raise UserError(f'--most must be at least 1, not {args.most}')
         check_folder(args.json.parent)
         rows = measure(args)
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
-"""What adapting could gain at most: the yardstick of the gain that an option file's adaptation has.
+"""A yardstick of what adapting can gain, for the adaptation of an option file.
 
 For every image of the test sets the network is adapted with the ground truth of the left half as supervision, and
-scored on the right half. No self-supervised objective knows more about an image, so its gain is to be read as a share
-of this one. The ground truth has the channel means of the noisy image, in training and score (``--raw``: as it is).
+scored on the right half; the gain of the option file's adaptation, to the whole image and without ground truth, is
+printed as a share of that. It is no strict bound: what the left half teaches need not fit the right one. The ground
+truth has the channel means of the noisy image, in training and score (``--raw``: as it is).
 
 ``python scripts/oracle.py -opt options/denoise/test_fast.yml --weights weights/fast.pth``
 """
@@ -22,6 +23,7 @@ from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
 
 from maxl_sr import Restorer
+from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet, Task, adapt
 from maxl_sr.metrics.matched_metric import matched
 from maxl_sr.policy import told
@@ -80,6 +82,8 @@ def rows(args: argparse.Namespace) -> Iterator[str]:
         found = []
         for index in range(0, len(dataset), args.every):
             item = dataset[index]
+            if 'gt' not in item:
+                raise UserError(f'{args.opt}: datasets: {key} has no ground truth')
             y, x = item['lq'][None], item['gt'][None]
             noisy, truth = tensor2img(y, rgb2bgr=False), tensor2img(x, rgb2bgr=False)
             light = noisy if scale == 1 and not args.raw else None
@@ -116,6 +120,9 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> int:
+        for name in ('steps', 'every', 'center_crop'):
+            if getattr(args, name) is not None and getattr(args, name) < 1:
+                raise UserError(f'--{name.replace("_", "-")} must be at least 1, not {getattr(args, name)}')
         for line in rows(args):
             print(line, flush=True)
         return 0

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what lies be
 
 from scripts.reproduction.measure import measure, train
 from scripts.reproduction.plan import Plan, Row, definitions
-from scripts.reproduction.report import write_report
+from scripts.reproduction.report import read_row, write_report
 
 
 def arguments() -> argparse.Namespace:
@@ -47,6 +47,19 @@ def file_of(args: argparse.Namespace, row: Row) -> Path:
     return path
 
 
+def done(file: Path, row: Row) -> bool:
+    """Whether a row has been measured.
+
+    Raises:
+        UserError: It has been, with other changes of the option files.
+    """
+    if not file.exists():
+        return False
+    if read_row(file).get('changes', {}) != row.changes:
+        raise UserError(f'{file} was measured with other --changes; -o another folder, in another working folder')
+    return True
+
+
 def reproduce(args: argparse.Namespace) -> None:
     """Train and test what is missing."""
     changes = None
@@ -60,7 +73,7 @@ def reproduce(args: argparse.Namespace) -> None:
             raise UserError(f'--seeds must be from 0 to {2**31 - 1}, not {seed}')
     tables = [int(name) if name.isdigit() else name for name in args.table or map(str, definitions()['tables'])]
     rows = list(Plan(args.scale, changes).rows(tables, args.rows, args.seeds))
-    left = [row for row in rows if not file_of(args, row).exists()]
+    left = [row for row in rows if not done(file_of(args, row), row)]
     print(f'{len(rows)} rows, {len(rows) - len(left)} of them done', flush=True)
     if args.list:
         for row in left:

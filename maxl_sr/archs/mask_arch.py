@@ -86,7 +86,7 @@ class FeatureMaskNet(MaskNet):
     """``MaskNet`` that reads the features and the residual of the network beside the image.
 
     The paper's mask network sees the image alone, so it cannot know what the network makes of it. This one may learn
-    where the network errs. 67,969 parameters with the default arguments.
+    where the network errs. 66,529 parameters with the default arguments.
 
     Args:
         num_in_ch: Channels of the image.

@@ -17,7 +17,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet
 from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.settings.section import parse
-from maxl_sr.utils.files import replacing
+from scripts.plotting import pyplot, save
 from scripts.reproduction.plan import Plan, Row, weights
 
 READING = 'trained rate'
@@ -69,24 +69,16 @@ def _picture(image: Tensor) -> np.ndarray:
 
 def _axes(rows: int, columns: int, aspect: float, width: float = 2.6) -> tuple[Any, np.ndarray]:
     """A figure of pictures whose height is `aspect` of their width, in inches."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, (width * aspect + 0.5) * rows), squeeze=False,
-                                constrained_layout=True)
+    figure, axes = pyplot().subplots(rows, columns, figsize=(width * columns, (width * aspect + 0.5) * rows),
+                                     squeeze=False, constrained_layout=True)
     for one in axes.flat:
         one.axis('off')
     return figure, axes
 
 
 def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    with replacing(path) as partial:
-        figure.savefig(partial, format='jpg', dpi=90, pil_kwargs={'quality': 88})
-    plt.close(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(figure, path, dpi=90, pil_kwargs={'quality': 88})
 
 
 def _adaptation(row: Row, example: Example) -> Iterator[tuple[Tensor, Tensor, Any]]:
@@ -154,10 +146,11 @@ def masks(plan: Plan, names: Sequence[str], seed: int, example: Example, path: P
     """Draw Figures 5 and 6: the mask of an image as the training goes on, of some rows.
 
     Raises:
-        UserError: None of the rows has checkpoints of a mask network.
+        UserError: A row has no checkpoints of a mask network.
     """
     lines: list[tuple[str, list[tuple[int, np.ndarray]]]] = []
     for name in names:
+        known = len(lines)
         for training in plan.row(name, seed).trainings:
             if 'network_m' not in training.opt:
                 continue
@@ -173,8 +166,8 @@ def masks(plan: Plan, names: Sequence[str], seed: int, example: Example, path: P
                 pictures.append((iteration, mask[0, 0].numpy()))
             if pictures:
                 lines.append((f'{name}, {training.stage}', pictures))
-    if not lines:
-        raise UserError(f'there are no checkpoints of a mask network of {", ".join(names)}, seed {seed}')
+        if len(lines) == known:
+            raise UserError(f'there are no checkpoints of a mask network of {name}, seed {seed}')
     figure, axes = _axes(len(lines), 1 + max(len(pictures) for _, pictures in lines), example.aspect)
     shown = None
     for line, (text, pictures) in enumerate(lines):

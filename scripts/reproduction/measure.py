@@ -69,12 +69,13 @@ def _seconds(training: Training) -> float:
 
 
 def _of_training(training: Training) -> dict[str, Any]:
-    folder = Path('experiments', training.name)
-    log = max(folder.glob('train_*.log'), key=os.path.getmtime).read_text(encoding='utf-8')
-    masks = re.findall(r'iter: *([\d,]+).*mask_mean: (\S+)', log)
+    masks = {}  # of all runs of it
+    for log in sorted(Path('experiments', training.name).glob('train_*.log'), key=os.path.getmtime):
+        for at, mean in re.findall(r'iter: *([\d,]+).*mask_mean: (\S+)', log.read_text(encoding='utf-8')):
+            masks[int(at.replace(',', ''))] = float(mean)
     return {'name': training.name, 'updates': training.updates, 'iterations': training.opt['train']['total_iter'],
             'seconds': round(_seconds(training)),
-            'mask_mean': [[int(at.replace(',', '')), float(mean)] for at, mean in masks]}
+            'mask_mean': [list(pair) for pair in sorted(masks.items())]}
 
 
 def _adapted(file: Path) -> dict[str, Any]:
@@ -120,6 +121,7 @@ def measure(row: Row, scale: str, file: Path) -> None:
     found: dict[str, Any] = {'row': row.name, 'scale': scale, 'seed': row.seed, 'commit': _commit(),
                              'processor': processor(), 'torch': torch.__version__,
                              'date': time.strftime('%Y-%m-%d'),
+                             'changes': row.changes,
                              'trainings': {one.stage: _of_training(one) for one in row.trainings}, 'data': {}}
     for reading, opt in row.tests.items():
         _run('test', opt)

@@ -41,12 +41,14 @@ class Row:
         seed: Seed of its trainings.
         trainings: Those that it needs; rows share some.
         tests: Option files of its tests by the reading of the rate; a network that does not adapt has one, called ''.
+        changes: Further changes of the option files, as they were asked for.
     """
 
     name: str
     seed: int
     trainings: tuple[Training, ...]
     tests: dict[str, dict[str, Any]]
+    changes: Mapping[str, Any]
 
 
 def merged(opt: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,10 +77,16 @@ class Plan:
     Args:
         scale: 'tiny', 'small' or 'paper'.
         changes: Further changes of the option files, by stage, for data elsewhere.
+
+    Raises:
+        UserError: There are changes of a stage that there is none of.
     """
 
     def __init__(self, scale: str, changes: Mapping[str, Any] | None = None) -> None:
         self.scale, self._changes, self._all = scale, changes or {}, definitions()
+        for stage in self._changes:
+            if stage not in self._all['base']:
+                raise UserError(f'further changes: there is no stage {stage}; there are {", ".join(self._all["base"])}')
         self._scale = self._all['scales'][scale]
 
     def rows(self, tables: Sequence[int | str], names: Sequence[str] | None, seeds: Sequence[int]) -> Iterator[Row]:
@@ -123,7 +131,7 @@ class Plan:
             if adapt['lr'] is None:
                 opt['val']['adapt']['lr'] = None if section.get('learned') else self._trained_rate(second, seed)
             tests[reading] = opt
-        return Row(name, seed, tuple(training for training in (first, second) if training), tests)
+        return Row(name, seed, tuple(training for training in (first, second) if training), tests, self._changes)
 
     def _baseline(self, name: str, base: str, seed: int) -> Row:
         training = self._training(base, name, {}, seed)
@@ -131,7 +139,7 @@ class Plan:
         test.update(name=f'{training.name}_test', model_type='SRModel', network_g=training.opt['network_g'])
         test['path'] = {'pretrain_network_g': weights(training.name, 'g'), 'strict_load_g': True}
         del test['network_m'], test['val']['adapt']
-        return Row(name, seed, (training, ), {'': test})
+        return Row(name, seed, (training, ), {'': test}, self._changes)
 
     def _trained_rate(self, training: Training, seed: int) -> float:
         inner = training.opt['train'].get('inner') or self._option_file('stage2', [], seed)['train']['inner']
@@ -145,6 +153,8 @@ class Plan:
             opt['path'].pop('pretrain_network_m', None)
         opt['name'] = f'reproduce_{self.scale}_{stage}_{name}_{seed}'
         updates = max(1, int(self._scale[stage]['updates'] * section.get('share', 1)))
+        if 'inner_factor' in section:
+            opt['train']['inner']['lr'] *= section['inner_factor']
         opt['train']['total_iter'] = updates * (2 if stage == 'stage1' and 'network_m' in opt else 1)
         opt['val']['val_freq'] = NEVER
         return Training(opt['name'], stage, opt, updates)

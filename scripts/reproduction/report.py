@@ -9,16 +9,33 @@ import numpy as np
 
 from maxl_sr.errors import UserError
 from maxl_sr.utils.files import replacing
+from scripts.plotting import pyplot, save
 from scripts.reproduction.plan import definitions
 
-ABOUT = """PSNR in dB, RGB, 8 bit. Gain: of adapting, by the paper's rate as a plain gradient step, by the same rate in
-Adam, and by the rate of the training. Minutes: of processor time, all trainings of the row.
+ABOUT = """PSNR in dB, RGB, 8 bit, un-adapted; gain of adapting by the rate of the training; ± half of the range of the
+seeds. Updates of θ1; minutes of processor time of all trainings of the row.
 """
 PICTURE = 'images/evidence_{}.png'  # beside the page
 GAINS = 'images/evidence_{}_gains.png'
 TRAINED = 'trained rate'  # the reading of the rate whose gains are drawn
 READING = Path(__file__).with_name('reading.md')
+KEYS = {'row', 'seed', 'processor', 'torch', 'commit', 'date', 'trainings', 'data'}  # of a JSON file
 Results = list[dict[str, Any]]  # JSON files of one row, a seed each
+
+
+def read_row(path: Path) -> dict[str, Any]:
+    """Return the JSON file of a row.
+
+    Raises:
+        UserError: It is none.
+    """
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        if KEYS <= result.keys():
+            return result
+    except (ValueError, AttributeError):
+        pass
+    raise UserError(f'{path} holds no figures of a row')
 
 
 def load(folder: Path) -> dict[str, Results]:
@@ -29,11 +46,8 @@ def load(folder: Path) -> dict[str, Results]:
     """
     found: dict[str, Results] = {}
     for path in sorted(folder.glob('*.json')):
-        try:
-            result = json.loads(path.read_text(encoding='utf-8'))
-            found.setdefault(result['row'], []).append(result)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path} holds no figures of a row') from error
+        result = read_row(path)
+        found.setdefault(result['row'], []).append(result)
     if not found:
         raise UserError(f'{folder} holds no figures (NAME-SEED.json)')
     for results in found.values():
@@ -54,11 +68,17 @@ def gains(results: Results, data: str, reading: str) -> np.ndarray:
     return np.array([np.subtract(entry['after'][reading]['psnr'], entry['before']['psnr']) for entry in entries])
 
 
-def spread(figures: np.ndarray, digits: int = 2, sign: str = '') -> str:
+def signed(value: float, digits: int = 2) -> str:
+    """Return a gain with its sign, without −0."""
+    return f'{round(float(value), digits) + 0.0:+.{digits}f}'.replace('-', '−')
+
+
+def spread(figures: np.ndarray, digits: int = 2, sign: bool = False) -> str:
     """Return the mean over the seeds, and half of their range where there are several."""
     if not len(figures):
         return ''
-    text = f'{figures.mean().round(digits) + 0.0:{sign}.{digits}f}'  # no −0
+    mean = figures.mean()
+    text = signed(mean, digits) if sign else f'{mean:.{digits}f}'
     return f'{text} ± {np.ptp(figures) / 2:.{digits}f}' if len(figures) > 1 else text
 
 
@@ -68,22 +88,52 @@ def data_sets(found: dict[str, Results]) -> list[str]:
 
 
 def _lines(found: dict[str, Results], title: str, rows: dict[str, str]) -> Iterator[str]:
-    sets, readings = data_sets(found), list(definitions()['readings'])
+    sets = data_sets(found)
     yield f'### {title}\n'
-    yield '| Row | ' + ' | '.join(f'{data}, un-adapted | {data}, gain' for data in sets) + ' | minutes | seeds |'
-    yield '|---' * (2 * len(sets) + 3) + '|'
+    yield '| Row | ' + ' | '.join(f'{data} | gain' for data in sets) + ' | updates | minutes | seeds |'
+    yield '|---' * (2 * len(sets) + 4) + '|'
+    noisy = [_noisy(found, data) for data in sets]
+    yield '| noisy | ' + ' | '.join('|' if figure is None else f'{figure:.2f} |' for figure in noisy) + ' | | | |'
     for name, text in rows.items():
         results = found.get(name)
         if not results:
-            yield f'| {text} |' + ' |' * (2 * len(sets) + 1) + ' not run |'
+            yield f'| {text} (`{name}`) |' + ' |' * (2 * len(sets) + 2) + ' not run |'
             continue
+        cells = [cell for data in sets for cell in (spread(values(results, data)),
+                                                    spread(gains(results, data, TRAINED).mean(-1), sign=True))]
+        seconds = [[one['seconds'] for one in result['trainings'].values()] for result in results]
+        known = [sum(every) / 60 for every in seconds if None not in every]
+        updates = sum(one.get('updates', 0) for one in results[0]['trainings'].values())
+        minutes = f'{np.mean(known):.0f}' if known else ''
+        yield (f'| {text} (`{name}`) | {" | ".join(cells)} | {updates:,} | {minutes} | '
+               f'{", ".join(str(result["seed"]) for result in results)} |')
+    yield ''
+
+
+def _noisy(found: dict[str, Results], data: str) -> float | None:
+    for results in found.values():
+        for result in results:
+            if 'noisy' in result['data'].get(data, {}):
+                return float(np.mean(result['data'][data]['noisy']['psnr']))
+    return None
+
+
+def _readings(found: dict[str, Results]) -> Iterator[str]:
+    """What adapting gains by each reading of the rate, over all images of all sets and seeds."""
+    readings = definitions()['readings']
+    yield '### By which rate\n'
+    yield ('Mean gain of all images in dB, and in brackets the worst image. The paper gives a rate of 1e-5 at test, '
+           'and does not say of which optimiser.\n')
+    yield '| Row | ' + ' | '.join(readings) + ' |'
+    yield '|---' * (len(readings) + 1) + '|'
+    for name, results in found.items():
         cells = []
-        for data in sets:
-            by_reading = [spread(gains(results, data, reading).mean(-1), 3, '+') for reading in readings
-                          if len(gains(results, data, reading))]
-            cells += [spread(values(results, data)), ' / '.join(by_reading)]
-        minutes = np.mean([sum(one['seconds'] for one in result['trainings'].values()) / 60 for result in results])
-        yield f'| {text} | {" | ".join(cells)} | {minutes:.0f} | {", ".join(str(r["seed"]) for r in results)} |'
+        for reading in readings:
+            every = np.concatenate([np.zeros(0), *(gain for data in data_sets(found)
+                                                   for gain in gains(results, data, reading))])
+            cells.append(f'{signed(every.mean(), 3)} ({signed(every.min())})' if len(every) else '')
+        if any(cells):
+            yield f'| `{name}` | {" | ".join(cells)} |'
     yield ''
 
 
@@ -101,7 +151,7 @@ def _claims(found: dict[str, Results]) -> Iterator[str]:
             both = [found.get(name, []) for name in (first, second)]
             seeds = sorted(set.intersection(*({result['seed'] for result in results} for results in both)))
             pair = [values([r for r in results if r['seed'] in seeds], data, reading) for results in both]
-            cells.append(spread(pair[0] - pair[1], 2, '+') if seeds else '')
+            cells.append(spread(pair[0] - pair[1], sign=True) if seeds else '')
         yield f'| {claim} | {" | ".join(cells)} |'
     yield ''
 
@@ -133,42 +183,39 @@ def page(folder: Path) -> str:
         for number, table in definitions()['tables'].items():
             title = f'Table {number}: {table["title"]}' if isinstance(number, int) else table['title']
             lines += _lines(found, title, table['rows'])
+        lines += _readings(found)
     return '\n'.join(lines).rstrip() + '\n'
 
 
+def _mask_mean(result: dict[str, Any]) -> list[list[float]]:
+    found: list[list[float]] = result['trainings'].get('stage2', {}).get('mask_mean') or []
+    return found
+
+
 def draw(found: dict[str, Results], path: Path) -> None:
-    """Draw the un-adapted PSNR of the rows, a point a seed, and the mean of the mask by iteration."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
+    """Draw the un-adapted PSNR of the rows above that of the noisy images, a point a seed, and the mean of the mask."""
     rows = [name for name in found if any(result['data'] for result in found[name])]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.3 * len(rows) + 2.2), constrained_layout=True)
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 0.3 * len(rows) + 2.2), constrained_layout=True)
     for data in data_sets(found):
-        at = [(value, rows.index(name)) for name in rows for value in values(found[name], data)]
+        noisy = _noisy(found, data) or 0
+        at = [(value - noisy, rows.index(name)) for name in rows for value in values(found[name], data)]
         left.plot(*zip(*at), 'o', markersize=5, label=data)
-    left.set(yticks=range(len(rows)), yticklabels=rows, xlabel='PSNR un-adapted (dB)')
+    left.set(yticks=range(len(rows)), yticklabels=rows, xlabel='PSNR un-adapted minus that of the noisy images (dB)')
     left.invert_yaxis()
-    for name in rows:
+    masked = [name for name in rows if any(_mask_mean(result) for result in found[name])]
+    for number, name in enumerate(masked):
         for result in found[name]:
-            curve = result['trainings'].get('stage2', {}).get('mask_mean')
+            curve = _mask_mean(result)
             if curve:
-                right.plot(*zip(*curve), label=f'{name}, seed {result["seed"]}')
+                first = result is found[name][0]
+                right.plot(*zip(*curve), color=f'C{number % 10}', linestyle='-' if number < 10 else '--',
+                           linewidth=1.6 if first else 0.8, label=name if first else None)
     right.set(xlabel='iteration of stage 2', ylabel='mean of the mask', ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    with replacing(path) as partial:
-        figure.savefig(partial, format='png', dpi=110)
-    plt.close(figure)
+    save(figure, path, dpi=110)
 
 
 def by_step(results: Results) -> np.ndarray:
@@ -185,14 +232,10 @@ def by_step(results: Results) -> np.ndarray:
 
 def draw_gains(found: dict[str, Results], path: Path) -> None:
     """Draw the gains: by step, of every image, and of the method against how noisy the image is."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-
     curves = {name: by_step(results) for name, results in found.items()}
     rows = [name for name, curve in curves.items() if curve.size]
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 0.3 * len(rows) + 2.6), constrained_layout=True)
+    figure, (left, middle, right) = pyplot().subplots(1, 3, figsize=(15, 0.3 * len(rows) + 2.6),
+                                                      constrained_layout=True)
     for number, name in enumerate(rows):
         curve = curves[name]
         left.plot(curve.mean(0), label=name, linestyle='-' if number < 10 else '--')
@@ -214,7 +257,7 @@ def draw_gains(found: dict[str, Results], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path, dpi=110)
 
 
 def write_report(folder: Path, target: Path) -> None:

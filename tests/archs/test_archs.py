@@ -21,6 +21,7 @@ def test_parameter_counts_of_the_paper():
     assert [count(part) for part in (net.body, net.primary_head, net.aux_head)] == [544_608, 37_728, 21_024]
     assert count(net) == 603_360
     assert count(mask_net) == 56_449
+    assert count(FeatureMaskNet()) == 66_529
     assert count(net) + count(mask_net) == 659_809
     assert count(net.primary_head) + count(net.aux_head) + count(mask_net) == 115_201
 

@@ -71,6 +71,15 @@ def test_rows_are_what_they_are_called():
     assert 'adapt' not in found['ridnet'].tests['']['val']
 
 
+@pytest.mark.parametrize('scale', definitions()['scales'])
+def test_longer_steps_are_three_times_as_long(scale):
+    """In training and test, at every scale."""
+    rate = {name: Plan(scale).row(name, 0) for name in ('maxl', 'mask_fast_steps')}
+    inner = [row.trainings[-1].opt['train']['inner']['lr'] for row in rate.values()]
+    tested = [row.tests['trained rate']['val']['adapt']['lr'] for row in rate.values()]
+    assert inner[1] == pytest.approx(3 * inner[0]) and tested[1] == pytest.approx(3 * tested[0])
+
+
 def test_further_changes_are_of_their_stage_alone():
     row = Plan('small', {'stage2': {'manual_seed': 5, 'train': {'warmup_iter': 7}}}).row('maxl', 0)
     assert [training.opt['train']['warmup_iter'] for training in row.trainings] == [-1, 7]
@@ -130,15 +139,22 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path):
 
 @pytest.mark.parametrize('arguments, told', [
     (('--changes', 'none.yml'), 'there is no file none.yml'), (('--seeds', '-1'), 'must be from 0 to'),
-    (('--changes', 'text.yml'), 'text.yml must hold sections'), (('--report', 'x.md'), 'evidence holds no figures')])
+    (('--changes', 'text.yml'), 'text.yml must hold sections'),
+    (('--changes', 'stage.yml'), 'there is no stage stage_2; there are stage1, stage2'),
+    (('-o', 'old', '--rows', 'maxl', '--table', '1'), 'maxl-0.json was measured with other --changes'),
+    (('--report', 'x.md'), 'evidence holds no figures')])
 def test_mistakes_are_one_sentence(arguments, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'text.yml').write_text('text')
+    (tmp_path / 'stage.yml').write_text('stage_2: {manual_seed: 1}')
+    (tmp_path / 'old/small').mkdir(parents=True)
+    old = result('maxl', 0, [30], [30]) | {'changes': {'test': {}}}
+    (tmp_path / 'old/small/maxl-0.json').write_text(json.dumps(old))
     monkeypatch.setattr('sys.argv', ['reproduce.py', '--list', *arguments])
     assert reproduce.main() == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ') and told in error and error.count('\n') == 1
-    assert [path.name for path in tmp_path.iterdir()] == ['text.yml']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['old', 'stage.yml', 'text.yml']
 
 
 @pytest.mark.slow
@@ -154,8 +170,9 @@ def result(row, seed, before, after):
                'seconds': 1.0}
     return {'row': row, 'scale': 'small', 'seed': seed, 'commit': 'abc', 'processor': 'one', 'torch': '2',
             'date': 'today',
-            'trainings': {'stage2': {'seconds': 120, 'mask_mean': [[100, 0.5]]}},
-            'data': {'set': {'images': len(before), 'before': {'psnr': before, 'ssim': [0.5] * len(before)},
+            'trainings': {'stage2': {'seconds': 120, 'updates': 500, 'mask_mean': [[100, 0.5]]}},
+            'data': {'set': {'images': len(before), 'noisy': {'psnr': [25.0] * len(before)},
+                             'before': {'psnr': before, 'ssim': [0.5] * len(before)},
                              'after': {'trained rate': reading}}}}
 
 
@@ -170,14 +187,18 @@ def test_the_figures_of_the_page_by_hand(tmp_path):
     np.testing.assert_allclose(values(found['maxl'], 'set'), [30, 31])
     np.testing.assert_allclose(gains(found['maxl'], 'set', 'trained rate'), [[0.5, 0.1]] * 2)
     np.testing.assert_allclose(by_step(found['maxl']), [[0, 0.4, 0.5], [0, 0.0, 0.1]] * 2, atol=1e-9)
-    assert spread(np.array([1.0, 2.0]), 2, '+') == '+1.50 ± 0.50' and spread(np.array([1.0])) == '1.00'
+    assert spread(np.array([1.0, 2.0]), sign=True) == '+1.50 ± 0.50' and spread(np.array([1.0])) == '1.00'
     text = page(tmp_path)
     assert '| MAXL against random initialisation | +2.00 ± 0.00 |' in text
-    assert '| MAXL with L_G, meta-transfer learning (the method) | 30.50 ± 0.50 | +0.300 ± 0.000 | 2 | 0, 1 |' in text
-    assert '| parallel heads, heads adapt | | | | not run |' in text
+    assert '(the method) (`maxl`) | 30.50 ± 0.50 | +0.30 ± 0.00 | 500 | 2 | 0, 1 |' in text
+    assert '| parallel heads, heads adapt (`parallel`) | | | | | not run |' in text
+    assert '| `maxl` |  |  | +0.300 (+0.10) |' in text  # of the readings
+    assert text.count('| noisy | 25.00 | | | | |') == len(TABLES)
 
 
-@pytest.mark.parametrize('text, told', [('{', 'maxl-0.json holds no figures of a row'), (None, 'holds no figures')])
+@pytest.mark.parametrize('text, told', [
+    ('{', 'maxl-0.json holds no figures of a row'), ('{"row": "maxl"}', 'maxl-0.json holds no figures of a row'),
+    ('[]', 'maxl-0.json holds no figures of a row'), (None, 'holds no figures')])
 def test_a_page_of_nothing(text, told, tmp_path):
     (tmp_path / 'small').mkdir()
     if text:
