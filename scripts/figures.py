@@ -43,7 +43,10 @@ def example(args: argparse.Namespace) -> figures.Example:
         if y.shape != x.shape:
             raise UserError(f'{args.noisy} is {y.shape[1]}×{y.shape[0]}, {args.truth} {x.shape[1]}×{x.shape[0]}')
     else:
-        from scripts.demo import camera_noise, photograph
+        try:
+            from scripts.demo import camera_noise, photograph
+        except ImportError as error:
+            raise UserError('the example needs pip install scikit-image; or give --noisy and --truth') from error
 
         x = photograph('chelsea')[40:260, 80:380]
         y = camera_noise(x, np.random.default_rng(0))
