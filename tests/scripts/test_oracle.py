@@ -49,3 +49,12 @@ def test_the_table(oracle, run, make_pairs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['oracle.py', '-opt', 'nowhere.yml'])
     assert oracle['main']() == 2
     assert 'nowhere.yml' in capsys.readouterr().err
+    del opt['datasets']['test_1']['dataroot_gt']
+    opt['datasets']['test_1']['type'] = 'SingleImageDataset'
+    Path('test.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
+    for arguments, told in ((('--every', '0'), '--every must be at least 1, not 0'),
+                            (('--center-crop', '-1'), '--center-crop must be at least 1, not -1'),
+                            ((), 'test.yml: datasets: test_1 has no ground truth')):
+        monkeypatch.setattr(sys, 'argv', ['oracle.py', '-opt', 'test.yml', *arguments])
+        assert oracle['main']() == 2
+        assert f'error: {told}' in capsys.readouterr().err
