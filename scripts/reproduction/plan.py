@@ -134,7 +134,7 @@ class Plan:
         return Row(name, seed, tuple(training for training in (first, second) if training), tests, self._changes)
 
     def _baseline(self, name: str, base: str, seed: int) -> Row:
-        training = self._training(base, name, {}, seed)
+        training = self._training(base, name, self._all['stage2'][name], seed)
         test = self._option_file('test', [], seed)
         test.update(name=f'{training.name}_test', model_type='SRModel', network_g=training.opt['network_g'])
         test['path'] = {'pretrain_network_g': weights(training.name, 'g'), 'strict_load_g': True}
