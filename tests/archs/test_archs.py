@@ -155,3 +155,29 @@ def test_the_feature_mask_reads_features_and_residual_as_constants(scale):
 def test_a_feature_mask_of_another_network_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         mask_of(FeatureMaskNet(**arguments), MultiTaskNet(**SMALL), torch.rand(1, 3, 8, 8))
+
+
+def test_the_cascaded_head_can_reconstruct_the_input_whatever_the_primary_head_does():
+    """y = x̂ − r: with these weights the paper's auxiliary loss and its gradient are 0 at any weights of the rest."""
+    net, y = MultiTaskNet(**SMALL).double(), torch.rand(2, 3, 16, 12, dtype=torch.float64)
+    first, block, last = net.aux_head
+    with torch.no_grad():
+        for weight in net.aux_head.parameters():
+            weight.zero_()
+        for channel in range(3):
+            first.weight[channel, channel, 1, 1] = 1  # x̂
+            first.weight[channel, 3 + channel, 1, 1] = -1  # r
+            last.weight[channel, channel, 1, 1] = 1
+    _, reconstruction = net.forward_heads(net.forward_features(y), y)
+    torch.testing.assert_close(reconstruction, y, rtol=0, atol=1e-12)
+    loss = (reconstruction - y).square().mean()
+    for gradient in torch.autograd.grad(loss, list(net.primary_head.parameters())):
+        assert gradient.abs().max() < 1e-12
+
+
+def test_the_parallel_head_tells_the_primary_head_nothing():
+    net, y = ParallelMultiTaskNet(**SMALL), torch.rand(1, 3, 16, 12)
+    _, reconstruction = net.forward_heads(net.forward_features(y), y)
+    loss = (reconstruction - y).abs().mean()
+    primary = list(net.primary_head.parameters())
+    assert torch.autograd.grad(loss, primary, allow_unused=True) == (None, ) * len(primary)
