@@ -19,6 +19,9 @@ PICTURE = 'images/evidence_{}.png'  # beside the page
 GAINS = 'images/evidence_{}_gains.png'
 TRAINED = 'trained rate'  # the reading of the rate whose gains are drawn
 READING = Path(__file__).with_name('reading.md')
+SUMMARY = {'random_masked': 'from random weights', 'primary_plain': 'pre-trained on L_pri alone',
+           'maxl_plain': 'pre-trained with plain reconstruction', 'maxl': 'MAXL, the method',
+           'maxl_all': 'MAXL, all weights adapt', 'parallel': 'parallel heads'}  # rows of the README
 KEYS = {'row', 'seed', 'processor', 'torch', 'commit', 'date', 'trainings', 'data'}  # of a JSON file
 Results = list[dict[str, Any]]  # JSON files of one row, a seed each
 
@@ -190,6 +193,19 @@ def page(folder: Path) -> str:
 def _mask_mean(result: dict[str, Any]) -> list[list[float]]:
     found: list[list[float]] = result['trainings'].get('stage2', {}).get('mask_mean') or []
     return found
+
+
+def summary(folder: Path, scale: str = 'small') -> str:
+    """Return the small table of the README: un-adapted PSNR, and the gain of adapting, of a few rows."""
+    found = load(folder / scale)
+    sets = [data for data in data_sets(found) if _noisy(found, data) is not None]
+    lines = ['| | ' + ' | '.join(sets) + ' |', '|---' * (len(sets) + 1) + '|',
+             '| noisy | ' + ' | '.join(f'{_noisy(found, data):.2f}' for data in sets) + ' |']
+    for name, text in SUMMARY.items():
+        cells = [f'{spread(values(found[name], data))}, {spread(gains(found[name], data, TRAINED).mean(-1), sign=True)}'
+                 for data in sets] if name in found else [''] * len(sets)
+        lines.append(f'| {text} | {" | ".join(cells)} |')
+    return '\n'.join(lines) + '\n'
 
 
 def draw(found: dict[str, Results], path: Path) -> None:

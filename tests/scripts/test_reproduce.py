@@ -15,7 +15,7 @@ from maxl_sr.utils.packaged import option_folder
 from scripts import figures, reproduce
 from scripts.reproduction import measure
 from scripts.reproduction.plan import Plan, Training, definitions, merged
-from scripts.reproduction.report import by_step, gains, load, page, spread, values
+from scripts.reproduction.report import by_step, gains, load, page, spread, summary, values
 from tests.helpers import ROOT, python
 
 TABLES = definitions()['tables']
@@ -226,6 +226,10 @@ def test_mistakes_of_the_figures_are_one_sentence(arguments, told, tmp_path, mon
     assert figures.main() == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ') and told in error and error.count('\n') == 1
+
+
+def test_the_table_of_the_readme_is_that_of_its_figures():
+    assert summary(EVIDENCE) in (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 def test_rows_name_no_change_that_is_not_there():
