@@ -226,7 +226,7 @@ def draw(found: dict[str, Results], path: Path) -> None:
                 first = result is found[name][0]
                 right.plot(*zip(*curve), color=f'C{number % 10}', linestyle='-' if number < 10 else '--',
                            linewidth=1.6 if first else 0.8, label=name if first else None)
-    right.set(xlabel='iteration of stage 2', ylabel='mean of the mask', ylim=(0, 1))
+    right.set(xlabel='iteration of stage 2', ylabel='mean of the mask; thin: further seeds', ylim=(-0.02, 1.02))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
