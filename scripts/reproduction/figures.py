@@ -11,7 +11,6 @@ from basicsr.utils import tensor2img
 from torch import Tensor, nn
 
 from maxl_sr.adaptation import Adapter
-from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.archs.mask_arch import mask_of
 from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet
@@ -19,8 +18,8 @@ from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.settings.section import parse
 from scripts.plotting import pyplot, save
 from scripts.reproduction.plan import Plan, Row, weights
+from scripts.reproduction.trained import network, networks
 
-READING = 'trained rate'
 SHOWN = 6  # channels of features
 MOST_MASKS = 4  # of a training
 MAGNIFIED = 20  # times a difference of steps
@@ -43,26 +42,6 @@ class Example:
         return float(calculate_psnr(image, self.truth, crop_border=0))
 
 
-def _network(opt: dict[str, Any], name: str, path: str) -> nn.Module:
-    found = make_network({**opt, 'path': {f'pretrain_{name}': path}}, name, load=True)
-    return found.eval().requires_grad_(False)
-
-
-def _of_row(row: Row) -> tuple[nn.Module, nn.Module | None, dict[str, Any]]:
-    """The network of a row, its mask network and the options of its test.
-
-    Raises:
-        UserError: It has not been trained.
-    """
-    opt = row.tests.get(READING) or row.tests['']
-    path = opt['path']
-    if not Path(path['pretrain_network_g']).exists():
-        raise UserError(f'row {row.name}, seed {row.seed} has not been trained: there is no '
-                        f"{path['pretrain_network_g']}")
-    mask = _network(opt, 'network_m', path['pretrain_network_m']) if 'network_m' in opt else None
-    return _network(opt, 'network_g', path['pretrain_network_g']), mask, opt
-
-
 def _picture(image: Tensor) -> np.ndarray:
     return tensor2img(image, rgb2bgr=False)
 
@@ -83,7 +62,7 @@ def _save(figure: Any, path: Path) -> None:
 
 def _adaptation(row: Row, example: Example) -> Iterator[tuple[Tensor, Tensor, Any]]:
     """Yield x̂, ŷ and the task with its weights, before adapting and after every step."""
-    net, mask_net, opt = _of_row(row)
+    net, mask_net, opt = networks(row)
     adapter = Adapter(parse(Adapt, opt['val']['adapt'], 'val: adapt'))
     mask = None if mask_net is None else mask_of(mask_net, net, example.y)
     found = adapter.adapt(net, example.y, mask)
@@ -101,7 +80,7 @@ def _adaptation(row: Row, example: Example) -> Iterator[tuple[Tensor, Tensor, An
 
 def _plain(row: Row, example: Example) -> Tensor:
     with torch.no_grad():
-        restored: Tensor = _of_row(row)[0](example.y)
+        restored: Tensor = networks(row)[0](example.y)
     return restored
 
 
@@ -158,7 +137,7 @@ def masks(plan: Plan, names: Sequence[str], seed: int, example: Example, path: P
             spread = np.linspace(0, len(every) - 1, min(len(every), MOST_MASKS)).round().astype(int)
             pictures = []
             for iteration in (every[index] for index in spread):
-                net, mask_net = (_network(training.opt, f'network_{kind}',
+                net, mask_net = (network(training.opt, f'network_{kind}',
                                           weights(training.name, kind).replace('latest', str(iteration)))
                                  for kind in 'gm')
                 with torch.no_grad():

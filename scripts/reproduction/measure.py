@@ -18,6 +18,7 @@ import yaml
 
 from maxl_sr.errors import UserError
 from maxl_sr.utils.files import replacing
+from scripts.reproduction.alignment import alignment
 from scripts.reproduction.plan import Row, Training, weights
 
 METRICS = ('psnr', 'ssim')
@@ -135,6 +136,9 @@ def measure(row: Row, scale: str, file: Path) -> None:
             if after is not None:
                 entry['after'][reading] = {**after, 'seconds': figures.pop('seconds')}
             entry.update(figures)
+    if any(row.tests):
+        for data, cosines in alignment(row).items():
+            found['data'][data]['cosine'] = cosines
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         partial.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')

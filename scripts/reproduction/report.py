@@ -166,6 +166,25 @@ def _conditions(found: dict[str, Results]) -> str:
     return (f'Processor: {told["processor"]}. torch {told["torch"]}. Commits: {told["commit"]}. Dates: {told["date"]}.')
 
 
+def _alignment(found: dict[str, Results]) -> Iterator[str]:
+    """How the gradient of the auxiliary loss lies to that of the primary one."""
+    sets = data_sets(found)
+    yield '### What the auxiliary loss tells\n'
+    yield ('Cosine between the gradient of the auxiliary loss and that of the primary loss with the ground truth, into '
+           'the weights that adapt, before the first step: mean over the images (least … most). 1: a step on one is a '
+           'step on the other; 0: it tells nothing of it.\n')
+    yield '| Row | ' + ' | '.join(sets) + ' |'
+    yield '|---' * (len(sets) + 1) + '|'
+    for name, results in found.items():
+        cells = []
+        for data in sets:
+            every = [cosine for result in results for cosine in result['data'].get(data, {}).get('cosine', [])]
+            cells.append(f'{signed(np.mean(every))} ({signed(min(every))} … {signed(max(every))})' if every else '')
+        if any(cells):
+            yield f'| `{name}` | {" | ".join(cells)} |'
+    yield ''
+
+
 def page(folder: Path) -> str:
     """Return the page of the figures of all scales in a folder.
 
@@ -187,6 +206,7 @@ def page(folder: Path) -> str:
             title = f'Table {number}: {table["title"]}' if isinstance(number, int) else table['title']
             lines += _lines(found, title, table['rows'])
         lines += _readings(found)
+        lines += _alignment(found)
     return '\n'.join(lines).rstrip() + '\n'
 
 

@@ -8,7 +8,9 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+import torch
 import yaml
+from basicsr.data import build_dataset
 
 from maxl_sr.errors import UserError
 from maxl_sr.utils.packaged import option_folder
@@ -16,6 +18,7 @@ from scripts import figures, reproduce
 from scripts.reproduction import measure
 from scripts.reproduction.plan import Plan, Training, definitions, merged
 from scripts.reproduction.report import by_step, gains, load, page, spread, summary, values
+from scripts.reproduction.trained import networks
 from tests.helpers import ROOT, python
 
 TABLES = definitions()['tables']
@@ -110,8 +113,23 @@ def test_an_unknown_row_is_named():
         list(Plan('tiny').rows([1], ['maxx'], [0]))
 
 
+def cosines_by_hand():
+    net, mask_net, opt = networks(Plan('tiny').row('maxl', 0))
+    heads = [weight.requires_grad_() for part in (net.primary_head, net.aux_head) for weight in part.parameters()]
+    found = []
+    for item in build_dataset({**opt['datasets']['test_1'], 'phase': 'test', 'scale': 1}):
+        y, x = item['lq'][None], item['gt'][None]
+        restored, again = net.forward_heads(net.forward_features(y), y)
+        losses = ((again - y).abs() * mask_net(y)).mean(), (restored - x).abs().mean()
+        a, b = ([torch.zeros_like(weight) if part is None else part for weight, part in zip(heads, torch.autograd.grad(
+            loss, heads, retain_graph=True, allow_unused=True))] for loss in losses)
+        dot, *squares = (sum(float((p * q).sum()) for p, q in zip(*pair)) for pair in ((a, b), (a, a), (b, b)))
+        found.append(dot / (squares[0] * squares[1]) ** 0.5)
+    return found
+
+
 @pytest.mark.slow
-def test_tiny_from_end_to_end(make_pairs, tmp_path):
+def test_tiny_from_end_to_end(make_pairs, tmp_path, monkeypatch):
     folder = make_pairs(count=3)
     for kind in ('gt', 'lq'):
         (tmp_path / kind).symlink_to(folder / kind)
@@ -121,6 +139,8 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path):
     assert re.search(r'maxl, seed 0: done, 1 of 1 in .* minutes left', done.stdout)
     found = json.loads((tmp_path / 'evidence/tiny/maxl-0.json').read_text())
     assert set(found['data']['pairs']['after']) == set(definitions()['readings'])
+    monkeypatch.chdir(tmp_path)
+    assert found['data']['pairs']['cosine'] == pytest.approx(cosines_by_hand(), abs=2e-3)
     assert found['trainings']['stage1']['iterations'] == 4 and found['processor'] == measure.processor()
     assert '1 rows, 1 of them done' in python(*command, cwd=tmp_path).stdout
     reported = python(command[0], '--report', tmp_path / 'pages/evidence.md', cwd=tmp_path)
@@ -172,7 +192,7 @@ def result(row, seed, before, after):
             'date': 'today',
             'trainings': {'stage2': {'seconds': 120, 'updates': 500, 'mask_mean': [[100, 0.5]]}},
             'data': {'set': {'images': len(before), 'noisy': {'psnr': [25.0] * len(before)},
-                             'before': {'psnr': before, 'ssim': [0.5] * len(before)},
+                             'cosine': [0.5, -0.001], 'before': {'psnr': before, 'ssim': [0.5] * len(before)},
                              'after': {'trained rate': reading}}}}
 
 
@@ -193,6 +213,7 @@ def test_the_figures_of_the_page_by_hand(tmp_path):
     assert '(the method) (`maxl`) | 30.50 ± 0.50 | +0.30 ± 0.00 | 500 | 2 | 0, 1 |' in text
     assert '| parallel heads, heads adapt (`parallel`) | | | | | not run |' in text
     assert '| `maxl` |  |  | +0.300 (+0.10) |' in text  # of the readings
+    assert '| `maxl` | +0.25 (+0.00 … +0.50) |' in text  # of the cosines
     assert text.count('| noisy | 25.00 | | | | |') == len(TABLES)
 
 

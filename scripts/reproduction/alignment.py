@@ -1,0 +1,38 @@
+"""What the auxiliary loss tells: how its gradient lies to that of the primary loss with ground truth."""
+
+import torch
+from basicsr.data import build_dataset
+from basicsr.losses import build_loss
+
+from maxl_sr.archs.mask_arch import mask_of
+from maxl_sr.meta import Task
+from maxl_sr.settings.adaptation import Adapt
+from maxl_sr.settings.section import parse
+from scripts.reproduction.plan import Row
+from scripts.reproduction.trained import networks
+
+
+def alignment(row: Row) -> dict[str, list[float]]:
+    """Return, by test set, the cosine between both gradients for every image, at the trained weights.
+
+    The gradients are those into the weights that adapt. 1: a step on the auxiliary loss is one on the primary loss; 0:
+    it tells nothing of it. Where one of the gradients is 0, as with parallel heads, the cosine is 0.
+    """
+    net, mask_net, opt = networks(row)
+    options = parse(Adapt, opt['val']['adapt'], 'val: adapt')
+    objective = build_loss(options.aux_opt)
+    found: dict[str, list[float]] = {}
+    for key, section in opt['datasets'].items():
+        dataset = build_dataset({**section, 'phase': 'test', 'scale': 1})
+        cosines = found[section.get('name', key)] = []
+        for index in range(len(dataset)):
+            item = dataset[index]
+            y, x = item['lq'][None], item['gt'][None]
+            mask = None if mask_net is None else mask_of(mask_net, net, y)
+            task = Task(net, objective, y, mask, options.params)
+            at = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}
+            losses = task.objective(at), (task.restored(at) - x).abs().mean()
+            auxiliary, primary = (torch.cat([part.flatten() for part in torch.autograd.grad(
+                loss, list(at.values()), materialize_grads=True)]) for loss in losses)
+            cosines.append(round(float(torch.cosine_similarity(auxiliary, primary, dim=0)), 4))
+    return found
