@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what lies be
 
 from scripts.reproduction.measure import measure, train
 from scripts.reproduction.plan import Plan, Row, definitions
-from scripts.reproduction.report import read_row, write_report
+from scripts.reproduction.report import write_report
+from scripts.reproduction.results import read_row
 
 
 def arguments() -> argparse.Namespace:

@@ -15,8 +15,9 @@ from scripts.reproduction.trained import networks
 def alignment(row: Row) -> dict[str, list[float]]:
     """Return, by test set, the cosine between both gradients for every image, at the trained weights.
 
-    The gradients are those into the weights that adapt. 1: a step on the auxiliary loss is one on the primary loss; 0:
-    it tells nothing of it. Where one of the gradients is 0, as with parallel heads, the cosine is 0.
+    The gradients are those into the weights that adapt and that the restored image depends on, so not into the
+    auxiliary head. 1: a step on the auxiliary loss is one on the primary loss; 0: it tells nothing of it. Where one of
+    the gradients is 0, as with parallel heads, the cosine is 0.
     """
     net, mask_net, opt = networks(row)
     options = parse(Adapt, opt['val']['adapt'], 'val: adapt')
@@ -31,8 +32,9 @@ def alignment(row: Row) -> dict[str, list[float]]:
             mask = None if mask_net is None else mask_of(mask_net, net, y)
             task = Task(net, objective, y, mask, options.params)
             at = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}
-            losses = task.objective(at), (task.restored(at) - x).abs().mean()
-            auxiliary, primary = (torch.cat([part.flatten() for part in torch.autograd.grad(
-                loss, list(at.values()), materialize_grads=True)]) for loss in losses)
-            cosines.append(round(float(torch.cosine_similarity(auxiliary, primary, dim=0)), 4))
+            losses = (task.restored(at) - x).abs().mean(), task.objective(at)
+            primary, auxiliary = (torch.autograd.grad(loss, list(at.values()), allow_unused=True) for loss in losses)
+            both = [(a.flatten(), torch.zeros_like(a).flatten() if b is None else b.flatten())
+                    for a, b in zip(primary, auxiliary) if a is not None]
+            cosines.append(round(float(torch.cosine_similarity(*map(torch.cat, zip(*both)), dim=0)), 4))
     return found

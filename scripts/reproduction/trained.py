@@ -8,8 +8,7 @@ from torch import nn
 from maxl_sr.adaptation.checkpoint import make_network
 from maxl_sr.errors import UserError
 from scripts.reproduction.plan import Row
-
-READING = 'trained rate'  # the test whose options are those of the row
+from scripts.reproduction.results import TRAINED
 
 
 def network(opt: dict[str, Any], name: str, path: str) -> nn.Module:
@@ -24,7 +23,7 @@ def networks(row: Row) -> tuple[nn.Module, nn.Module | None, dict[str, Any]]:
     Raises:
         UserError: It has not been trained.
     """
-    opt = row.tests.get(READING) or row.tests['']
+    opt = row.tests.get(TRAINED) or row.tests['']
     path = opt['path']
     if not Path(path['pretrain_network_g']).exists():
         raise UserError(f'row {row.name}, seed {row.seed} has not been trained: there is no '

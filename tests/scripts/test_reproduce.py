@@ -17,7 +17,8 @@ from maxl_sr.utils.packaged import option_folder
 from scripts import figures, reproduce
 from scripts.reproduction import measure
 from scripts.reproduction.plan import Plan, Training, definitions, merged
-from scripts.reproduction.report import by_step, gains, load, page, spread, summary, values
+from scripts.reproduction.report import page, spread, summary
+from scripts.reproduction.results import by_step, gains, load, values
 from scripts.reproduction.trained import networks
 from tests.helpers import ROOT, python
 
@@ -115,7 +116,7 @@ def test_an_unknown_row_is_named():
 
 def cosines_by_hand():
     net, mask_net, opt = networks(Plan('tiny').row('maxl', 0))
-    heads = [weight.requires_grad_() for part in (net.primary_head, net.aux_head) for weight in part.parameters()]
+    heads = [weight.requires_grad_() for weight in net.primary_head.parameters()]
     found = []
     for item in build_dataset({**opt['datasets']['test_1'], 'phase': 'test', 'scale': 1}):
         y, x = item['lq'][None], item['gt'][None]
