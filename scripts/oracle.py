@@ -11,6 +11,7 @@ truth has the channel means of the noisy image, in training and score (``--raw``
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ from maxl_sr.policy import told
 from maxl_sr.restore.loading import of_options
 from maxl_sr.settings.option_file import read_option_file
 from maxl_sr.utils.packaged import find_option_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what lies beside this script
+
+from scripts.tables import head, signed
 
 
 class Supervised(nn.Module):
@@ -61,19 +66,14 @@ def score(restored: np.ndarray, truth: np.ndarray, noisy: np.ndarray | None) -> 
     return float(calculate_psnr(restored[:, half:], target, crop_border=0))
 
 
-def signed(gain: float) -> str:
-    """Return a gain in dB as text, without −0."""
-    return f'{round(gain, 2) + 0.0:+.2f}'
-
-
 def rows(args: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the table."""
     opt = read_option_file(find_option_file(args.opt))
     scale = opt.get('scale', 1)
     trained = of_options(args.opt, args.weights)
     net, restorer = trained.net.eval().requires_grad_(False), Restorer.of(trained)
-    yield f'| Data (images) | un-adapted | oracle: {args.params}, Adam {args.lr:g}, K = {args.steps} | ours | share |'
-    yield '|---|---|---|---|---|'
+    yield head(['Data (images)', 'un-adapted', f'oracle: {args.params}, Adam {args.lr:g}, K = {args.steps}', 'ours',
+                'share'])
     for key, section in opt['datasets'].items():
         section = {**section, 'phase': 'test', 'scale': scale}
         if args.center_crop:

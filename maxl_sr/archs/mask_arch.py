@@ -15,6 +15,17 @@ def reads_network(mask_net: nn.Module) -> bool:
     return bool(getattr(mask_net, 'reads_network', False))
 
 
+def mask_inputs(mask_net: nn.Module, net: Any, y: Tensor) -> tuple[Tensor, ...]:
+    """Return what a mask network reads: the images, and with `reads_network` features and residual of `net`, too."""
+    if not reads_network(mask_net):
+        return (y, )
+    with torch.no_grad():
+        features = net.forward_features(y)
+        restored = net.forward_primary(features, y)
+        scale = restored.shape[-1] // y.shape[-1]
+        return y, features, unshuffle(restored - enlarge(y, scale), scale)
+
+
 def mask_of(mask_net: nn.Module, net: Any, y: Tensor) -> Tensor:
     """Return the mask ``(B, 1, H, W)`` of the images `y` ``(B, C, H, W)``.
 
@@ -27,15 +38,7 @@ def mask_of(mask_net: nn.Module, net: Any, y: Tensor) -> Tensor:
         >>> mask_of(MaskNet(), net, y).shape, mask_of(FeatureMaskNet(), net, y).shape
         (torch.Size([2, 1, 33, 47]), torch.Size([2, 1, 33, 47]))
     """
-    if not reads_network(mask_net):
-        mask: Tensor = mask_net(y)
-        return mask
-    with torch.no_grad():
-        features = net.forward_features(y)
-        restored = net.forward_primary(features, y)
-        scale = restored.shape[-1] // y.shape[-1]
-        residual = unshuffle(restored - enlarge(y, scale), scale)
-    mask = mask_net(y, features, residual)
+    mask: Tensor = mask_net(*mask_inputs(mask_net, net, y))
     return mask
 
 

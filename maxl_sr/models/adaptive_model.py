@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maxl_sr.adaptation import Adapter, check_rates
-from maxl_sr.archs.mask_arch import mask_of
+from maxl_sr.archs.mask_arch import mask_inputs
 from maxl_sr.errors import UserError
 from maxl_sr.models.adapted import adapted
 from maxl_sr.models.figures import BEFORE, Figures
@@ -135,7 +135,7 @@ class AdaptiveModel(SavingModel):
         """
         if self.net_m is None:
             return None
-        mask: Tensor = checkpoint(mask_of, self.net_m, self.net_g, lq, use_reentrant=False,
+        mask: Tensor = checkpoint(self.net_m, *mask_inputs(self.net_m, self.net_g, lq), use_reentrant=False,
                                   preserve_rng_state=False)
         return mask
 

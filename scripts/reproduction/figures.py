@@ -213,5 +213,5 @@ def features(plan: Plan, name: str, seed: int, example: Example, path: Path) -> 
         axes[2, column].imshow((after - before)[channel], cmap='RdBu', vmin=-change, vmax=change)
         axes[2, column].set_title('change', fontsize=11)
     figure.suptitle(f'Standard deviation of the features {float(before.std()):.3f}, of the change '
-                    f'{float((after - before).std()):.4f}', fontsize=12)
+                    f'{float((after - before).std()):.1e}', fontsize=12)
     _save(figure, path)

@@ -10,6 +10,7 @@ from maxl_sr.utils.files import replacing
 from scripts.reproduction.plan import definitions
 from scripts.reproduction.plots import draw, draw_gains
 from scripts.reproduction.results import TRAINED, Results, data_sets, gains, load, noisy_psnr, values
+from scripts.tables import head, signed
 
 ABOUT = """PSNR in dB, RGB, 8 bit, un-adapted; gain of adapting by the rate of the training; ± half of the range of the
 seeds. Updates of θ1; minutes of processor time of all trainings of the row.
@@ -20,11 +21,6 @@ READING = Path(__file__).with_name('reading.md')
 SUMMARY = {'random_masked': 'from random weights', 'primary_plain': 'pre-trained on L_pri alone',
            'maxl_plain': 'pre-trained with plain reconstruction', 'maxl': 'MAXL, the method',
            'maxl_all': 'MAXL, all weights adapt', 'parallel': 'parallel heads'}  # rows of the README
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """Return a gain with its sign, without −0."""
-    return f'{round(float(value), digits) + 0.0:+.{digits}f}'.replace('-', '−')
 
 
 def spread(figures: np.ndarray, digits: int = 2, sign: bool = False) -> str:
@@ -39,8 +35,7 @@ def spread(figures: np.ndarray, digits: int = 2, sign: bool = False) -> str:
 def _lines(found: dict[str, Results], title: str, rows: dict[str, str]) -> Iterator[str]:
     sets = data_sets(found)
     yield f'### {title}\n'
-    yield '| Row | ' + ' | '.join(f'{data} | gain' for data in sets) + ' | updates | minutes | seeds |'
-    yield '|---' * (2 * len(sets) + 4) + '|'
+    yield head(['Row', *(cell for data in sets for cell in (data, 'gain')), 'updates', 'minutes', 'seeds'])
     noisy = [noisy_psnr(found, data) for data in sets]
     yield '| noisy | ' + ' | '.join('|' if figure is None else f'{figure:.2f} |' for figure in noisy) + ' | | | |'
     for name, text in rows.items():
@@ -65,8 +60,7 @@ def _readings(found: dict[str, Results]) -> Iterator[str]:
     yield '### By which rate\n'
     yield ('Mean gain of all images in dB, and in brackets the worst image. The paper gives a rate of 1e-5 at test, '
            'and does not say of which optimiser.\n')
-    yield '| Row | ' + ' | '.join(readings) + ' |'
-    yield '|---' * (len(readings) + 1) + '|'
+    yield head(['Row', *readings])
     for name, results in found.items():
         cells = []
         for reading in readings:
@@ -84,8 +78,7 @@ def _claims(found: dict[str, Results]) -> Iterator[str]:
     yield '### What each part gains\n'
     yield ('PSNR of the first minus that of the second, both adapted at the rate of the training; ± half of the range '
            'of the seeds.\n')
-    yield '| Claim | ' + ' | '.join(sets) + ' |'
-    yield '|---' * (len(sets) + 1) + '|'
+    yield head(['Claim', *sets])
     for claim, (first, second) in definitions()['claims'].items():
         cells = []
         for data in sets:
@@ -111,8 +104,7 @@ def _alignment(found: dict[str, Results]) -> Iterator[str]:
     yield ('Cosine between the gradient of the auxiliary loss and that of the primary loss with the ground truth, into '
            'the weights that adapt and that the restored image depends on, before the first step: mean over the images '
            '(least … most). 1: a step on one is a step on the other; 0: it tells nothing of it.\n')
-    yield '| Row | ' + ' | '.join(sets) + ' |'
-    yield '|---' * (len(sets) + 1) + '|'
+    yield head(['Row', *sets])
     for name, results in found.items():
         cells = []
         for data in sets:
@@ -152,7 +144,7 @@ def summary(folder: Path, scale: str = 'small') -> str:
     """Return the small table of the README: un-adapted PSNR, and the gain of adapting, of a few rows."""
     found = load(folder / scale)
     sets = [data for data in data_sets(found) if noisy_psnr(found, data) is not None]
-    lines = ['| | ' + ' | '.join(sets) + ' |', '|---' * (len(sets) + 1) + '|',
+    lines = [head(['', *sets]),
              '| noisy | ' + ' | '.join(f'{noisy_psnr(found, data):.2f}' for data in sets) + ' |']
     for name, text in SUMMARY.items():
         cells = [f'{spread(values(found[name], data))}, {spread(gains(found[name], data, TRAINED).mean(-1), sign=True)}'
