@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,27 @@ def measure(setting: Row, names: list[str], rounds: int) -> list[Row]:
         rows: list[Row] = []
         running: list[tuple[Row, Process]] = []
         reference: Path | None = None
-        for name in names:
-            for world_size in (1, 2) if 'processes' in name else (1, ):
-                process = Process({**setting, 'variant': name}, Path(temporary), world_size)
-                row: Row = {**setting, 'variant': process.name, 'processes': world_size}
-                rows.append(row)
-                try:
-                    row['bytes'] = process.answer()['bytes']
-                except RuntimeError as failure:
-                    row['failed'] = str(failure)
-                    process.end()
-                    continue
-                running.append((row, process))
-                row['all_seconds'] = []
-                if VARIANTS[name].result:
-                    reference = reference or process.result
-                    row['error'] = error(process.result, reference)
+        of = [(name, size) for name in names for size in ((1, 2) if 'processes' in name else (1, ))]
+
+        def started() -> Iterator[tuple[str, Process]]:
+            for name, size in of:
+                yield name, Process({**setting, 'variant': name}, Path(temporary), size)
+
+        # On a GPU all begin at once, its memory is counted by process; on a processor they would share the host's
+        for name, process in list(started()) if setting['device'] == 'cuda' else started():
+            row: Row = {**setting, 'variant': process.name, 'processes': len(process.workers)}
+            rows.append(row)
+            try:
+                row['bytes'] = process.answer()['bytes']
+            except RuntimeError as failure:
+                row['failed'] = str(failure)
+                process.end()
+                continue
+            running.append((row, process))
+            row['all_seconds'] = []
+            if VARIANTS[name].result:
+                reference = reference or process.result
+                row['error'] = error(process.result, reference)
         for _ in range(rounds):
             for row, process in list(running):
                 try:

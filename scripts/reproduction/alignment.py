@@ -8,6 +8,7 @@ from maxl_sr.archs.mask_arch import mask_of
 from maxl_sr.meta import Task
 from maxl_sr.settings.adaptation import Adapt
 from maxl_sr.settings.section import parse
+from maxl_sr.utils.machine import find_device
 from scripts.reproduction.plan import Row
 from scripts.reproduction.trained import networks
 
@@ -19,16 +20,19 @@ def alignment(row: Row) -> dict[str, list[float]]:
     auxiliary head. 1: a step on the auxiliary loss is one on the primary loss; 0: it tells nothing of it. Where one of
     the gradients is 0, as with parallel heads, the cosine is 0.
     """
+    device = find_device('auto')
     net, mask_net, opt = networks(row)
+    net = net.to(device)
+    mask_net = mask_net and mask_net.to(device)
     options = parse(Adapt, opt['val']['adapt'], 'val: adapt')
-    objective = build_loss(options.aux_opt)
+    objective = build_loss(options.aux_opt).to(device)
     found: dict[str, list[float]] = {}
     for key, section in opt['datasets'].items():
         dataset = build_dataset({**section, 'phase': 'test', 'scale': 1})
         cosines = found[section.get('name', key)] = []
         for index in range(len(dataset)):
             item = dataset[index]
-            y, x = item['lq'][None], item['gt'][None]
+            y, x = item['lq'][None].to(device), item['gt'][None].to(device)
             mask = None if mask_net is None else mask_of(mask_net, net, y)
             task = Task(net, objective, y, mask, options.params)
             at = {name: weight.detach().clone().requires_grad_() for name, weight in task.weights.items()}

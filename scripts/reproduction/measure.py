@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -71,12 +72,22 @@ def _seconds(training: Training) -> float:
 
 def _of_training(training: Training) -> dict[str, Any]:
     masks = {}  # of all runs of it
+    curves: dict[str, dict[int, float]] = {}
     for log in sorted(Path('experiments', training.name).glob('train_*.log'), key=os.path.getmtime):
-        for at, mean in re.findall(r'iter: *([\d,]+).*mask_mean: (\S+)', log.read_text(encoding='utf-8')):
-            masks[int(at.replace(',', ''))] = float(mean)
+        at, data = 0, ''
+        for line in log.read_text(encoding='utf-8').splitlines():
+            if found := re.search(r'iter: *([\d,]+)', line):
+                at = int(found[1].replace(',', ''))
+            if found := re.search(r'mask_mean: (\S+)', line):
+                masks[at] = float(found[1])
+            if found := re.search(r'Validation (.+)', line):
+                data = found[1]
+            if found := re.search(r'# psnr: (\d+\.\d+)', line):
+                curves.setdefault(data, {})[at] = float(found[1])
     return {'name': training.name, 'updates': training.updates, 'iterations': training.opt['train']['total_iter'],
             'seconds': round(_seconds(training)),
-            'mask_mean': [list(pair) for pair in sorted(masks.items())]}
+            'mask_mean': [list(pair) for pair in sorted(masks.items())],
+            'validation': {name: [list(pair) for pair in sorted(curve.items())] for name, curve in curves.items()}}
 
 
 def _adapted(file: Path) -> dict[str, Any]:
@@ -104,14 +115,17 @@ def _plain(name: str) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the name of the processor, and what it has for low precision."""
+    """Return the name of the GPU, if there is one, and of the processor, and what this has for low precision."""
     text = Path('/proc/cpuinfo').read_text(encoding='utf-8') if os.path.exists('/proc/cpuinfo') else ''
     name = re.search(r'model name\s*: (.+)', text)
     units = [unit for unit in ('avx512f', 'avx512_bf16', 'amx_bf16') if re.search(rf'\b{unit}\b', text)]
-    return ', '.join([name[1] if name else 'unknown', *units])
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ', '.join([*gpu, name[1] if name else 'unknown', *units])
 
 
 def _commit() -> str:
+    if shutil.which('git') is None:
+        return 'unknown'
     found = subprocess.run(['git', '-C', str(Path(__file__).parent), 'rev-parse', '--short', 'HEAD'],
                            capture_output=True, text=True)
     return found.stdout.strip() or 'unknown'

@@ -12,7 +12,7 @@ from maxl_sr.errors import UserError
 from maxl_sr.utils.packaged import option_folder
 
 ROWS = Path(__file__).with_name('rows.yml')
-NEVER = 1_000_000  # iterations from one validation to the next: the tests follow
+NEVER = 1_000_000  # iterations from one validation to the next, where no curve is asked for: the tests follow
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ class Plan:
             opt['train']['inner']['lr'] *= section['inner_factor']
         opt['train']['total_iter'] = updates * (2 if stage == 'stage1' and 'network_m' in opt else 1)
         opt['val']['val_freq'] = NEVER
+        if 'validations' in section:  # the log tells of each at which iteration it was
+            opt['val']['val_freq'] = opt['logger']['print_freq'] = max(1, updates // section['validations'])
         return Training(opt['name'], stage, opt, updates)
 
     def _option_file(self, stage: str, changes: Sequence[str], seed: int) -> dict[str, Any]:
