@@ -68,7 +68,8 @@ class Restorer:
         self._net = self._frozen(net)
         self._masks = (None if mask_net is None else
                        Masks(self._frozen(mask_net), self._net, self.device, self._multiple))
-        self._adapter = None if options is None else Adapter(options, self._scale, rates)
+        self._adapter = (None if options is None else
+                         Adapter(options, self._scale, copy.deepcopy(rates)).to(self.device))
         self.precision = fastest(self._net, self.device, self._multiple) if precision == 'auto' else precision
 
     def _frozen(self, net: nn.Module) -> nn.Module:

@@ -3,7 +3,8 @@
 `maxl` is Algorithm 1 of arXiv 2207.02066, `transfer` Algorithm 2, `adapt` Algorithm 3 and with it the inner loop of
 Algorithm 2. `network` is what is asked of networks, `task` the problem that one image poses, `objective` its
 self-supervised loss, `space` what adapts, `rates` are the step sizes, `guard` decides how far to go, `tiled` makes room
-for large images; `replay` is the meta-gradient at flat memory, `samples` the two ways through a batch.
+for large images; `replay` is the meta-gradient at flat memory, `samples` the two ways through a batch, `autocast` how
+derivatives go with it.
 """
 
 from maxl_sr.meta.adapt import adapt, inner_loop

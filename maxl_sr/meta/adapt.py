@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from maxl_sr.meta.autocast import backward
 from maxl_sr.meta.rates import rates_of
 from maxl_sr.meta.task import Task
 from maxl_sr.meta.types import Rates, Weights
@@ -24,8 +25,9 @@ def inner_loop(objective: Callable[[Weights], Tensor], weights: Weights, rates: 
     """
     for rate in rates:
         loss = objective(weights)
-        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph,
-                                        materialize_grads=True)
+        with backward(loss):
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph,
+                                            materialize_grads=True)
         weights = {name: weight - rate[name] * gradient
                    for (name, weight), gradient in zip(weights.items(), gradients)}
         yield weights, loss.detach()
@@ -38,7 +40,8 @@ def _adam_loop(objective: Callable[[Weights], Tensor], weights: Weights, steps: 
     for _ in range(steps):
         loss = objective(weights)
         optimizer.zero_grad()
-        loss.backward(inputs=list(weights.values()))
+        with backward(loss):
+            loss.backward(inputs=list(weights.values()))
         optimizer.step()
         yield {name: weight.detach().clone() for name, weight in weights.items()}, loss.detach()
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
+from maxl_sr.meta.autocast import backward
 from maxl_sr.meta.bound import BoundNet
 from maxl_sr.meta.objective import Objective
 from maxl_sr.meta.samples import gradients
@@ -73,7 +74,8 @@ def maxl_loss(net: nn.Module, objective: Objective, pixel_loss: PixelLoss, y: Te
     names, weights = zip(*adaptable_weights(net, 'all').items())
 
     def gradient(loss: Tensor, at: tuple[Tensor, ...]) -> list[Tensor]:
-        grads = list(torch.autograd.grad(loss, at, materialize_grads=True))
+        with backward(loss):
+            grads = list(torch.autograd.grad(loss, at, materialize_grads=True))
         average(grads)
         return grads
 

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import jvp
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from maxl_sr.meta.autocast import backward, present
 from maxl_sr.meta.samples import gradients
 from maxl_sr.meta.types import Rates, Weights
 
@@ -60,12 +61,16 @@ class _Replay(torch.autograd.Function):
         for step in range(steps):
             with torch.enable_grad():
                 leaves = [weight.detach().requires_grad_() for weight in weights]
-                slope = torch.autograd.grad(loss(dict(zip(names, leaves)), inputs), leaves, materialize_grads=True)
+                value = loss(dict(zip(names, leaves)), inputs)
+                with backward(value):
+                    slope = torch.autograd.grad(value, leaves, materialize_grads=True)
+            del value  # and its graph
             for places, values in ((kept, weights), (slopes, slope)):
-                for place, value in zip(places, values):
-                    place[step] = value
+                for place, new in zip(places, values):
+                    place[step] = new
             own = rates[step * count:(step + 1) * count]
             weights = tuple(weight - rate * s for weight, rate, s in zip(weights, own, slope))
+        ctx.autocast = present(weights[0])
         ctx.loss, ctx.names, ctx.steps, ctx.num_inputs = loss, names, steps, num_inputs
         ctx.fixed_rates = [None if isinstance(rate, Tensor) else rate for rate in rates]
         ctx.save_for_backward(*inputs, *kept, *(rate for rate in rates if isinstance(rate, Tensor)), *slopes)
@@ -94,7 +99,8 @@ class _Replay(torch.autograd.Function):
             with torch.enable_grad():
                 leaves = {name: weight[step].detach().requires_grad_() for name, weight in zip(names, kept)}
                 direction = {name: rate * value for name, rate, value in zip(names, rates[own], v)}
-                slope = jvp(lambda weights: ctx.loss(weights, held), (leaves, ), (direction, ))[1]
+                with ctx.autocast():
+                    slope = jvp(lambda weights: ctx.loss(weights, held), (leaves, ), (direction, ))[1]
                 grads = gradients(slope, (*leaves.values(), *held))
             v = [value if grad is None else value - grad for value, grad in zip(v, grads)]
             for i, grad in enumerate(grads[count:]):

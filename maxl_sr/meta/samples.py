@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from maxl_sr.meta.autocast import backward
 from maxl_sr.meta.types import Weights
 
 
@@ -72,7 +73,8 @@ class _SumOverSamples(torch.autograd.Function):
 def gradients(value: Tensor, leaves: Sequence[Any]) -> list[Tensor | None]:
     """Return the gradient of the scalar `value` in each of the tensors; None where there is none."""
     wanted = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
-    grads = iter(torch.autograd.grad(value, wanted, allow_unused=True) if wanted and value.requires_grad else ())
+    with backward(value):
+        grads = iter(torch.autograd.grad(value, wanted, allow_unused=True) if wanted and value.requires_grad else ())
     return [next(grads, None) if isinstance(leaf, Tensor) and leaf.requires_grad else None for leaf in leaves]
 
 

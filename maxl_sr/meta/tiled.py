@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from maxl_sr.meta.autocast import backward, present
 from maxl_sr.meta.types import Slices, Weights
 
 Run = Callable[[Weights, Tensor], tuple[Tensor, ...]]  # at given weights, the outputs for images
@@ -89,9 +90,7 @@ class _Tiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Run, tiling: Tiling, names: list[str], x: Tensor, *weights: Tensor) -> Any:
         ctx.run, ctx.tiling, ctx.names = run, tiling, names
-        kind = x.device.type
-        # On a GPU the backward pass is in a thread of its own, which does not know of autocast
-        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        ctx.autocast = present(x)
         ctx.save_for_backward(x, *weights)
         return _join(run, dict(zip(names, weights)), x, tiling)
 
@@ -102,12 +101,13 @@ class _Tiled(torch.autograd.Function):
         leaves = {name: weight.detach().requires_grad_() for name, weight in zip(ctx.names, weights)}
         total = [torch.zeros_like(weight) for weight in weights]
         for tile in ctx.tiling.tiles(x.shape[-2:]):
-            kind, dtype, enabled = ctx.autocast
-            with torch.enable_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
+            with torch.enable_grad(), ctx.autocast():
                 outputs, scales = zip(*_of_tile(ctx.run, leaves, x, tile))
             upstream = [gradient[(..., *scaled(tile.own, scale))] for gradient, scale in zip(gradients, scales)]
-            for added, part in zip(total, torch.autograd.grad(outputs, list(leaves.values()), upstream,
-                                                              allow_unused=True, materialize_grads=True)):
+            with backward(x):
+                parts = torch.autograd.grad(outputs, list(leaves.values()), upstream, allow_unused=True,
+                                            materialize_grads=True)
+            for added, part in zip(total, parts):
                 added += part
         return None, None, None, None, *total
 

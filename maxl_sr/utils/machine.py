@@ -53,7 +53,8 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def free_memory(device: torch.device) -> int:
     """Return the bytes that this process can count on: on a GPU what is free, of the host's memory its share."""
     if device.type == 'cuda':
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # freed, for torch to use again
+        return torch.cuda.mem_get_info(device)[0] + kept
     free = psutil.virtual_memory().available
     for folder, limit, used in _CGROUPS:  # of a container
         try:
