@@ -1,5 +1,6 @@
 """Stage 2: meta-transfer learning."""
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -73,9 +74,12 @@ class MetaTransferModel(AdaptiveModel):
         if self.objective is None:
             return 'stored'
         inner = self.options.inner
+        # Of copies: a graph that is not yet collected ties its weights to the stream in which it was made, and an
+        # iteration with such weights cannot become a CUDA graph
+        net, mask_net = copy.deepcopy(self.net_g), copy.deepcopy(self.net_m)
         with self.autocast():
-            mask = None if self.net_m is None else mask_of(self.net_m, self.net_g, lq[:1])
-            needed = stored_bytes(self.net_g, self.objective, lq[:1], mask, steps=inner.steps, params=inner.params)
+            mask = None if mask_net is None else mask_of(mask_net, net, lq[:1])
+            needed = stored_bytes(net, self.objective, lq[:1], mask, steps=inner.steps, params=inner.params)
         if inner.samples == 'together':
             needed *= len(lq)
         free = free_memory(self.device)

@@ -38,8 +38,7 @@ class OuterStep:
 
     On a GPU the first iterations run like this on a side stream, then `gradients` and `update` are captured as one CUDA
     graph; from there on an iteration copies its images to the graph's, launches it and calls `check`. Where the capture
-    fails, or images come in another size, iterations run as before. Not yet run on a GPU: tested with a stand-in for
-    the graph.
+    fails, or images come in another size, iterations run as before.
 
     Args:
         gradients: Computes the losses and leaves the gradients in the parameters.

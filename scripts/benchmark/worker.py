@@ -55,9 +55,6 @@ class Worker:
         self.problem.image(self.spec['batch'], self.spec['patch'])
         if self.variant.tuned:
             self.problem.as_the_program()
-        if self.variant.captured:
-            for _ in range(WARM_UP + 1):
-                self.step()
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
@@ -67,6 +64,9 @@ class Worker:
             except OSError:
                 pass
             before = memory('VmRSS')
+        if self.variant.captured:  # a graph takes its memory at the capture
+            for _ in range(WARM_UP + 1):
+                self.step()
         result = self.step()
         peak = (torch.cuda.max_memory_allocated() if self.cuda else memory('VmHWM')) - before
         grads = {name: weight.grad.cpu() for module in (self.problem.net, self.problem.mask_net)

@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+import maxl_sr.meta
 from tests.helpers import batch, build_model, train_options
 
 
 @pytest.mark.parametrize('free, choice', [(2 ** 40, 'stored'), (2 ** 10, 'replay')])
 def test_auto_chooses_the_meta_gradient_by_free_memory(free, choice, make_pairs, tmp_path, monkeypatch):
+    measured = []
+
+    def stored_bytes(net, *rest, **more):
+        measured.append(net)
+        return maxl_sr.meta.stored_bytes(net, *rest, **more)
+
     monkeypatch.setattr('maxl_sr.models.meta_transfer_model.free_memory', lambda device: free)
+    monkeypatch.setattr('maxl_sr.models.meta_transfer_model.stored_bytes', stored_bytes)
     built = build_model(train_options('MetaTransferModel', make_pairs()), tmp_path)
     built.feed_data(batch())
     built.optimize_parameters(1)
     assert built._meta_gradient == choice
+    assert measured[0] is not built.net_g  # its graph would keep an iteration from becoming a CUDA graph
 
 
 @pytest.mark.parametrize('meta_gradient', ['stored', 'replay'])

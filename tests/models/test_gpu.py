@@ -45,7 +45,7 @@ def captured(monkeypatch):
 
 def options(case, pairs, **more):
     model, num_gpu, changes = CASES[case]
-    return edited(train_options(model, pairs), num_gpu=num_gpu, **changes, **more)
+    return edited(train_options(model, pairs), **{'num_gpu': num_gpu, **changes, **more})
 
 
 def weights(folder):
@@ -96,9 +96,7 @@ def test_a_captured_training_goes_on_without_graph(make_pairs, run, tmp_path, ca
 
 @pytest.mark.parametrize('case', CASES)
 def test_the_loss_falls(case, make_pairs, tmp_path, captured):
-    opt = options(case, make_pairs(), train__optim_g={'type': 'Adam', 'lr': 3e-3})
-    if opt['num_gpu'] == 'auto':
-        opt['num_gpu'] = NUM_GPU
+    opt = options(case, make_pairs(), num_gpu=NUM_GPU, train__optim_g={'type': 'Adam', 'lr': 3e-3})
     torch.manual_seed(0)
     built = build_model(opt, tmp_path)
     losses = []
@@ -110,8 +108,11 @@ def test_the_loss_falls(case, make_pairs, tmp_path, captured):
     assert losses[-1] < 0.9 * losses[0]
 
 
+NOT_CAPTURED = {'RedegradationLoss'}  # the solver of its blur waits for the GPU
+
+
 @pytest.mark.parametrize('loss', OBJECTIVES)
-def test_iterations_of_every_objective_are_captured(loss, make_pairs, tmp_path, captured):
+def test_iterations_of_every_objective_train_as_eager_ones(loss, make_pairs, tmp_path, captured):
     found = []
     for capture in (False, True):
         opt = options('replay', make_pairs(str(capture)), train__aux_opt={'type': loss, **OBJECTIVES[loss]},
@@ -122,7 +123,7 @@ def test_iterations_of_every_objective_are_captured(loss, make_pairs, tmp_path, 
             built.feed_data(batch(size=64, seed=iteration))
             built.optimize_parameters(iteration)
         found.append([weight.detach().cpu() for weight in built.net_g.parameters()])
-    assert are_captured(captured, 1)
+    assert captured == [loss not in NOT_CAPTURED]
     eager, graph = found
     assert_close(graph, eager, range(99), 0.02)
 
@@ -131,7 +132,7 @@ def test_a_training_that_cannot_be_captured_goes_on(make_pairs, tmp_path, captur
     monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)
     trained = []
     for fetched in (False, True):
-        opt = options('stored', make_pairs(str(fetched)), train__cuda_graph=fetched)
+        opt = options('stored', make_pairs(str(fetched)), num_gpu=NUM_GPU, train__cuda_graph=fetched)
         torch.manual_seed(0)
         built = build_model(opt, tmp_path)
         if fetched:

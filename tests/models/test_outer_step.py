@@ -131,7 +131,8 @@ def test_a_failed_capture_falls_back(training, monkeypatch, caplog):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize('model', ['MAXLModel', 'MetaTransferModel'])
-def test_a_cuda_graph_trains_as_eager_iterations(model, make_pairs, tmp_path):
+def test_a_cuda_graph_trains_as_eager_iterations(model, make_pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     trained = []
     for capture in (False, True):
         opt = train_options(model, make_pairs(str(capture)))
