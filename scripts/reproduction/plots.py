@@ -1,11 +1,20 @@
-"""The plots of the page: un-adapted PSNR, the mean of the mask, and the gains."""
+"""The plots of the page: un-adapted PSNR, the mean of the mask, the gains, and validation curves."""
 
 from pathlib import Path
 
 import numpy as np
 
 from scripts.plotting import pyplot, save
-from scripts.reproduction.results import TRAINED, Results, by_step, data_sets, mask_mean, noisy_psnr, values
+from scripts.reproduction.results import (
+    TRAINED,
+    Results,
+    by_step,
+    data_sets,
+    mask_mean,
+    noisy_psnr,
+    validations,
+    values,
+)
 
 
 def draw(found: dict[str, Results], path: Path) -> None:
@@ -61,4 +70,22 @@ def draw_gains(found: dict[str, Results], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
+    save(figure, path, dpi=110)
+
+
+def draw_validations(found: dict[str, Results], path: Path) -> None:
+    """Draw the PSNR of the validation sets by iteration, of the rows whose trainings were validated on the way."""
+    curves = [(name, data, curve) for name, results in found.items() for result in results
+              for data, curve in validations(result).items()]
+    sets = sorted({data for _, data, _ in curves})
+    figure, panels = pyplot().subplots(1, len(sets), figsize=(5.5 * len(sets), 3.4), constrained_layout=True,
+                                       squeeze=False)
+    rows = list(dict.fromkeys(name for name, *_ in curves))
+    for data, axes in zip(sets, panels[0]):
+        for name, of, curve in curves:
+            if of == data:
+                axes.plot(*zip(*curve), color=f'C{rows.index(name)}', marker='.', label=name)
+        axes.set(xlabel='iteration', ylabel='PSNR (dB)', title=data)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     save(figure, path, dpi=110)

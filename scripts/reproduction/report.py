@@ -8,8 +8,18 @@ import numpy as np
 from maxl_sr.errors import UserError
 from maxl_sr.utils.files import replacing
 from scripts.reproduction.plan import definitions
-from scripts.reproduction.plots import draw, draw_gains
-from scripts.reproduction.results import TRAINED, Results, data_sets, gains, load, noisy_psnr, values
+from scripts.reproduction.plots import draw, draw_gains, draw_validations
+from scripts.reproduction.results import (
+    TRAINED,
+    Results,
+    data_sets,
+    gains,
+    load,
+    mean_gains,
+    noisy_psnr,
+    validations,
+    values,
+)
 from scripts.tables import head, signed
 
 ABOUT = """PSNR in dB, RGB, 8 bit, un-adapted; gain of adapting by the rate of the training; ± half of the range of the
@@ -17,6 +27,7 @@ seeds. Updates of θ1; minutes of processor time of all trainings of the row.
 """
 PICTURE = 'images/evidence_{}.png'  # beside the page
 GAINS = 'images/evidence_{}_gains.png'
+CURVES = 'images/evidence_{}_validation.png'
 READING = Path(__file__).with_name('reading.md')
 SUMMARY = {'random_masked': 'from random weights', 'primary_plain': 'pre-trained on L_pri alone',
            'maxl_plain': 'pre-trained with plain reconstruction', 'maxl': 'MAXL, the method',
@@ -44,7 +55,7 @@ def _lines(found: dict[str, Results], title: str, rows: dict[str, str]) -> Itera
             yield f'| {text} (`{name}`) |' + ' |' * (2 * len(sets) + 2) + ' not run |'
             continue
         cells = [cell for data in sets for cell in (spread(values(results, data)),
-                                                    spread(gains(results, data, TRAINED).mean(-1), sign=True))]
+                                                    spread(mean_gains(results, data, TRAINED), sign=True))]
         seconds = [[one['seconds'] for one in result['trainings'].values()] for result in results]
         known = [sum(every) / 60 for every in seconds if None not in every]
         updates = sum(one.get('updates', 0) for one in results[0]['trainings'].values())
@@ -90,11 +101,18 @@ def _claims(found: dict[str, Results]) -> Iterator[str]:
     yield ''
 
 
-def _conditions(found: dict[str, Results]) -> str:
+def _conditions(found: dict[str, Results]) -> Iterator[str]:
+    """On what, with what and when the rows were trained, and what else is to be said of some."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for result in (result for results in found.values() for result in results):
+        key = (f'{result["processor"]}. torch {result["torch"]}', result.get('note', ''))
+        alike.setdefault(key, []).append(f'`{result["row"]}` {result["seed"]}')
+    for (told, note), rows in alike.items():
+        which = ' (all other rows)' if len(rows) == max(map(len, alike.values())) else f' ({", ".join(rows)})'
+        yield f' - {told}{which if len(alike) > 1 else ""}{f": {note}" if note else ""}.'
     every = [result for results in found.values() for result in results]
-    told = {key: ', '.join(sorted({str(result[key]) for result in every}))
-            for key in ('processor', 'torch', 'commit', 'date')}
-    return (f'Processor: {told["processor"]}. torch {told["torch"]}. Commits: {told["commit"]}. Dates: {told["date"]}.')
+    commits, dates = (', '.join(sorted({str(result[key]) for result in every})) for key in ('commit', 'date'))
+    yield f' - Commits: {commits}. Dates: {dates}.\n'
 
 
 def _alignment(found: dict[str, Results]) -> Iterator[str]:
@@ -129,12 +147,14 @@ def page(folder: Path) -> str:
         found = load(folder / scale)
         lines += [f'## Scale `{scale}`\n', f'![PSNR of the rows, and the mask]({PICTURE.format(scale)})\n',
                   f'![Gains by step, of every image, and by noise]({GAINS.format(scale)})\n',
-                  _conditions(found), '']
-        lines += [ABOUT]
+                  *_conditions(found), ABOUT]
         lines += _claims(found)
         for number, table in definitions()['tables'].items():
             title = f'Table {number}: {table["title"]}' if isinstance(number, int) else table['title']
             lines += _lines(found, title, table['rows'])
+            shown = {name: found[name] for name in table['rows'] if any(map(validations, found.get(name, [])))}
+            if shown:
+                lines += [f'![Validation as the training goes on]({CURVES.format(scale)})\n']
         lines += _readings(found)
         lines += _alignment(found)
     return '\n'.join(lines).rstrip() + '\n'
@@ -147,7 +167,7 @@ def summary(folder: Path, scale: str = 'small') -> str:
     lines = [head(['', *sets]),
              '| noisy | ' + ' | '.join(f'{noisy_psnr(found, data):.2f}' for data in sets) + ' |']
     for name, text in SUMMARY.items():
-        cells = [f'{spread(values(found[name], data))}, {spread(gains(found[name], data, TRAINED).mean(-1), sign=True)}'
+        cells = [f'{spread(values(found[name], data))}, {spread(mean_gains(found[name], data, TRAINED), sign=True)}'
                  for data in sets] if name in found else [''] * len(sets)
         lines.append(f'| {text} | {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'
@@ -165,5 +185,7 @@ def write_report(folder: Path, target: Path) -> None:
     for scale in scales:
         draw(load(folder / scale), target.parent / PICTURE.format(scale))
         draw_gains(load(folder / scale), target.parent / GAINS.format(scale))
+        if any(validations(result) for results in load(folder / scale).values() for result in results):
+            draw_validations(load(folder / scale), target.parent / CURVES.format(scale))
     with replacing(target) as partial:
         partial.write_text(text, encoding='utf-8')

@@ -59,6 +59,11 @@ def gains(results: Results, data: str, reading: str) -> np.ndarray:
     return np.array([np.subtract(entry['after'][reading]['psnr'], entry['before']['psnr']) for entry in entries])
 
 
+def mean_gains(results: Results, data: str, reading: str) -> np.ndarray:
+    """Return the mean gain over the images, of each seed that adapts."""
+    return np.array([gain.mean() for gain in gains(results, data, reading)])
+
+
 def data_sets(found: dict[str, Results]) -> list[str]:
     """Return the names of the test sets."""
     return list(dict.fromkeys(data for results in found.values() for result in results for data in result['data']))
@@ -89,3 +94,10 @@ def by_step(results: Results) -> np.ndarray:
                 before = np.array(entry['before']['psnr'])[:, None]
                 curves.append(np.concatenate([before, steps], axis=1) - before)
     return np.concatenate(curves) if curves else np.zeros((0, 0))
+
+
+def validations(result: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """Return the PSNR of every validation set in the last training by iteration, where there are several."""
+    *_, last = result['trainings'].values()
+    curves: dict[str, list[list[float]]] = last.get('validation') or {}
+    return {name: curve for name, curve in curves.items() if len(curve) > 1}

@@ -17,8 +17,8 @@ from maxl_sr.utils.packaged import option_folder
 from scripts import figures, reproduce
 from scripts.reproduction import measure
 from scripts.reproduction.plan import Plan, Training, definitions, merged
-from scripts.reproduction.report import page, spread, summary
-from scripts.reproduction.results import by_step, gains, load, values
+from scripts.reproduction.report import page, spread, summary, write_report
+from scripts.reproduction.results import by_step, gains, load, validations, values
 from scripts.reproduction.trained import networks
 from tests.helpers import ROOT, python
 
@@ -107,6 +107,22 @@ def test_the_time_of_a_training_that_was_stopped_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, '_run', lambda *arguments: None)
     measure.train(training)
     assert measure._seconds(training) == 5
+
+
+def test_the_log_of_a_training_tells_its_curves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'experiments/x'
+    folder.mkdir(parents=True)
+    (folder / 'train_x.log').write_text(
+        'INFO: [x..][epoch:  0, iter:     600, lr:(1.000e-04,)] l_pix: 2.0e-02 mask_mean: 5.0e-01\n'
+        'INFO: Validation SIDD-Small-val\n\t # psnr: 29.1558\tBest: 29.1558 @ 600 iter\n\n'
+        'INFO: Validation PolyU-val\n\t # psnr: 36.0555\tBest: 36.0555 @ 600 iter\n\n'
+        'INFO: [x..][epoch:  1, iter:   1,200, lr:(1.000e-04,)] l_pix: 2.0e-02 mask_mean: 4.0e-01\n'
+        'INFO: Validation PolyU-val\n\t # psnr: 36.5000\tBest: 36.5000 @ 1200 iter\n')
+    found = measure._of_training(Training('x', 'ridnet', {'train': {'total_iter': 1200}}, 1200))
+    assert found['mask_mean'] == [[600, 0.5], [1200, 0.4]]
+    assert found['validation'] == {'SIDD-Small-val': [[600, 29.1558]], 'PolyU-val': [[600, 36.0555], [1200, 36.5]]}
+    assert validations({'trainings': {'ridnet': found}}) == {'PolyU-val': [[600, 36.0555], [1200, 36.5]]}
 
 
 def test_an_unknown_row_is_named():
@@ -216,6 +232,26 @@ def test_the_figures_of_the_page_by_hand(tmp_path):
     assert '| `maxl` |  |  | +0.300 (+0.10) |' in text  # of the readings
     assert '| `maxl` | +0.25 (+0.00 … +0.50) |' in text  # of the cosines
     assert text.count('| noisy | 25.00 | | | | |') == len(TABLES)
+    assert ' - one. torch 2.\n - Commits: abc. Dates: today.\n' in text
+
+
+def test_a_network_that_does_not_adapt_and_its_curve(tmp_path):
+    folder = tmp_path / 'docs/evidence/small'
+    folder.mkdir(parents=True)
+    figures = result('ridnet_long', 0, [31.0], [31.0])
+    del figures['data']['set']['after'], figures['data']['set']['cosine']
+    figures.update(data={'set': {**figures['data']['set'], 'after': {}}}, processor='two', note='on half of the tiles')
+    figures['trainings'] = {'ridnet': {'seconds': 60, 'updates': 9, 'validation': {'val': [[3, 30.0], [9, 31.0]]}}}
+    for content in (figures, result('maxl', 0, [30.0], [30.0]), result('maxl', 1, [30.0], [30.0])):
+        (folder / f"{content['row']}-{content['seed']}.json").write_text(json.dumps(content))
+    write_report(folder.parent, tmp_path / 'docs/page.md')
+    text = (tmp_path / 'docs/page.md').read_text(encoding='utf-8')
+    assert '(`ridnet_long`) | 31.00 |  | 9 | 1 | 0 |' in text
+    assert ' - one. torch 2 (all other rows).\n' in text
+    assert ' - two. torch 2 (`ridnet_long` 0): on half of the tiles.\n' in text
+    picture = '![Validation as the training goes on](images/evidence_small_validation.png)'
+    assert text.count(picture) == 1 and text.index('Table 2') < text.index(picture) < text.index('Table 3')
+    assert (tmp_path / 'docs/images/evidence_small_validation.png').exists()
 
 
 @pytest.mark.parametrize('text, told', [
