@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 from maxl_sr.errors import UserError
@@ -20,19 +21,26 @@ def curves(text: str, path: str) -> Curves:
     """Return the rows of the table by iteration, as pairs.
 
     Raises:
-        UserError: There is no such table.
+        UserError: There is no such table, or it has something else than figures.
     """
     lines = [line.strip() for line in text.splitlines()]
     start = next((number for number, line in enumerate(lines) if line.startswith(FIRST)), None)
     if start is None:
         raise UserError(f'{path} has no table that begins with {FIRST}')
-    table = []
-    for line in lines[start:]:
-        if not line.startswith('|'):
-            break
-        table.append([cell.strip() for cell in line.strip('|').split('|')])
-    iterations = [int(cell.replace(',', '')) for cell in table[0][1:]]
-    return {name: list(zip(iterations, map(float, cells))) for name, *cells in table[2:]}
+    lines = list(takewhile(lambda line: line.startswith('|'), lines[start:]))
+    (_, *head), _, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines] + 2 * [['']]
+    found: Curves = {}
+    try:
+        iterations = [int(cell.replace(',', '')) for cell in head]
+        for name, *cells in rows[:-2]:
+            if name in found:
+                raise ValueError(f'{name} is there twice')
+            found[name] = list(zip(iterations, map(float, cells), strict=True))
+    except ValueError as error:
+        raise UserError(f'{path}: the table of iterations: {error}') from error
+    if not found:
+        raise UserError(f'{path}: the table of iterations has no rows')
+    return found
 
 
 def draw(found: dict[str, Curves], path: Path) -> None:
@@ -60,7 +68,10 @@ def main() -> int:
     def work() -> int:
         for text in args.texts:
             check_file(text)
-        found = {text.stem: curves(text.read_text(encoding='utf-8'), str(text)) for text in args.texts}
+        found = {text.stem: curves(text.read_text(encoding='utf-8', errors='replace'), str(text))
+                 for text in args.texts}
+        if len(found) < len(args.texts):
+            raise UserError('two texts have one name')
         args.out.parent.mkdir(parents=True, exist_ok=True)
         draw(found, args.out)
         return 0

@@ -33,9 +33,10 @@ class SavingModel(SRModel):
         for optimizer in self.optimizers:  # a CUDA graph sets it; the training may go on without
             for group in optimizer.param_groups:
                 group['capturable'] = False
-            for state in optimizer.state.values():
-                if 'step' in state:  # from a device it would be fetched for every weight and step
-                    state['step'] = state['step'].cpu()
+                if not group.get('fused'):  # from a device it would be fetched for every weight and step
+                    for state in (optimizer.state[weight] for weight in group['params'] if weight in optimizer.state):
+                        if 'step' in state:
+                            state['step'] = state['step'].cpu()
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save ``net_g_*.pth``, ``net_m_*.pth`` and, last, the training state that names them."""

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from maxl_sr.errors import UserError
 from maxl_sr.meta import BoundNet
 from maxl_sr.utils.machine import memory_format
+from maxl_sr.utils.memory import is_out_of_memory
 
 Precision = Literal['auto', 'float32', 'bfloat16', 'float16']
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 LOWER = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
-SIDE = {'cpu': 128, 'cuda': 1024}  # of the image that is timed; a GPU is not busy with a small one
+LEAST_SIDE = 128  # of the image that is timed
+SIDE = {'cpu': LEAST_SIDE, 'cuda': 1024}  # a GPU is not busy with a small one
 RUNS = 3  # the fastest counts
 GAIN = 0.9  # part of the time of float32 that a lower precision may take at most
 FARTHEST = 2 / 255  # from the image of float32, at any pixel: float16 may overflow, an exotic layer may not exist
@@ -72,18 +74,22 @@ def fastest(net: nn.Module, device: torch.device, multiple: int = 1) -> str:
     if not candidates:
         return 'float32'
     net = copy.deepcopy(net)
-    side = -(-SIDE.get(device.type, SIDE['cpu']) // multiple) * multiple
-    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    x = x.to(device).contiguous(memory_format=memory_format(device))
+    side = SIDE.get(device.type, LEAST_SIDE)
 
     def restored(precision: str) -> Tensor:
         with computing(device, precision):
             return BoundNet(net, x).restored()
 
-    try:
-        exact = restored('float32')
-    except Exception:  # a network that takes images of some sizes only; of an image of the user's its error is told
-        return 'float32'
+    while True:
+        x = torch.rand(1, 3, *2 * [-(-side // multiple) * multiple], generator=torch.Generator().manual_seed(0))
+        x = x.to(device).contiguous(memory_format=memory_format(device))
+        try:
+            exact = restored('float32')
+            break
+        except Exception as error:
+            if not is_out_of_memory(error) or side <= LEAST_SIDE:
+                return 'float32'  # it takes images of some sizes only; of an image of the user's its error is told
+            side //= 2
     least, best = GAIN * _seconds(partial(restored, 'float32'), device), 'float32'
     for precision in candidates:
         try:

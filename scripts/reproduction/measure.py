@@ -39,7 +39,7 @@ def _run(command: str, opt: Mapping[str, Any], *more: str) -> None:
     log = file.with_suffix('.log')
     with open(log, 'w', encoding='utf-8') as output:
         code = subprocess.run([sys.executable, '-m', f'maxl_sr.{command}', '-opt', str(file), *more], stdout=output,
-                              stderr=subprocess.STDOUT).returncode
+                              stderr=subprocess.STDOUT, env={'CUDA_VISIBLE_DEVICES': '0', **os.environ}).returncode
     if code:
         last = (log.read_text(encoding='utf-8', errors='replace').splitlines() or [''])[-1]
         raise UserError(f"{command} of {opt['name']} ended with exit code {code}, see {log}: {last}")
@@ -78,6 +78,8 @@ def _of_training(training: Training) -> dict[str, Any]:
         for line in log.read_text(encoding='utf-8').splitlines():
             if found := re.search(r'iter: *([\d,]+)', line):
                 at = int(found[1].replace(',', ''))
+            if 'End of training' in line:  # the last validation follows
+                at = training.opt['train']['total_iter']
             if found := re.search(r'mask_mean: (\S+)', line):
                 masks[at] = float(found[1])
             if found := re.search(r'Validation (.+)', line):

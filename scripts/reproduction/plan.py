@@ -158,7 +158,8 @@ class Plan:
         opt['train']['total_iter'] = updates * (2 if stage == 'stage1' and 'network_m' in opt else 1)
         opt['val']['val_freq'] = NEVER
         if 'validations' in section:  # the log tells of each at which iteration it was
-            opt['val']['val_freq'] = opt['logger']['print_freq'] = max(1, updates // section['validations'])
+            every = max(1, opt['train']['total_iter'] // section['validations'])
+            opt['val']['val_freq'] = opt['logger']['print_freq'] = every
         return Training(opt['name'], stage, opt, updates)
 
     def _option_file(self, stage: str, changes: Sequence[str], seed: int) -> dict[str, Any]:

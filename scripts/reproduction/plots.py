@@ -84,7 +84,8 @@ def draw_validations(found: dict[str, Results], path: Path) -> None:
     for data, axes in zip(sets, panels[0]):
         for name, of, curve in curves:
             if of == data:
-                axes.plot(*zip(*curve), color=f'C{rows.index(name)}', marker='.', label=name)
+                again = name in axes.get_legend_handles_labels()[1]  # a further seed
+                axes.plot(*zip(*curve), color=f'C{rows.index(name)}', marker='.', label=None if again else name)
         axes.set(xlabel='iteration', ylabel='PSNR (dB)', title=data)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

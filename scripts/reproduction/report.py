@@ -107,8 +107,9 @@ def _conditions(found: dict[str, Results]) -> Iterator[str]:
     for result in (result for results in found.values() for result in results):
         key = (f'{result["processor"]}. torch {result["torch"]}', result.get('note', ''))
         alike.setdefault(key, []).append(f'`{result["row"]}` {result["seed"]}')
+    most = max(alike, key=lambda key: len(alike[key]))
     for (told, note), rows in alike.items():
-        which = ' (all other rows)' if len(rows) == max(map(len, alike.values())) else f' ({", ".join(rows)})'
+        which = ' (all other rows)' if (told, note) == most else f' ({", ".join(rows)})'
         yield f' - {told}{which if len(alike) > 1 else ""}{f": {note}" if note else ""}.'
     every = [result for results in found.values() for result in results]
     commits, dates = (', '.join(sorted({str(result[key]) for result in every})) for key in ('commit', 'date'))

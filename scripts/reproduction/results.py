@@ -98,6 +98,6 @@ def by_step(results: Results) -> np.ndarray:
 
 def validations(result: dict[str, Any]) -> dict[str, list[list[float]]]:
     """Return the PSNR of every validation set in the last training by iteration, where there are several."""
-    *_, last = result['trainings'].values()
-    curves: dict[str, list[list[float]]] = last.get('validation') or {}
-    return {name: curve for name, curve in curves.items() if len(curve) > 1}
+    last = list(result['trainings'].values())[-1:]
+    return {name: curve for training in last for name, curve in training.get('validation', {}).items()
+            if len(curve) > 1}

@@ -45,15 +45,6 @@ def noisy(size=64, dtype=torch.float32):
     return (0.25 + smooth / 2 + 0.05 * torch.randn(smooth.shape, generator=generator)).clamp(0, 1).to(dtype)
 
 
-def registered(registry):
-    return {name for name, kind in registry if kind.__module__.startswith('maxl_sr.')}
-
-
-def test_nothing_registered_is_left_out():
-    assert registered(ARCH_REGISTRY) == set(ARCHS)
-    assert registered(LOSS_REGISTRY) - {'auto'} == set(OBJECTIVES) | set(PAIR_LOSSES)
-
-
 def both(compute, *modules):
     """What a function of a device and modules returns on the CPU and on the GPU, the latter brought to the CPU."""
     results = []

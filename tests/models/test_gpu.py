@@ -108,7 +108,7 @@ def test_the_loss_falls(case, make_pairs, tmp_path, captured):
     assert losses[-1] < 0.9 * losses[0]
 
 
-NOT_CAPTURED = {'RedegradationLoss'}  # the solver of its blur waits for the GPU
+MAY_FAIL = {'RedegradationLoss'}  # the capture, where the solver of its blur allocates memory
 
 
 @pytest.mark.parametrize('loss', OBJECTIVES)
@@ -123,7 +123,7 @@ def test_iterations_of_every_objective_train_as_eager_ones(loss, make_pairs, tmp
             built.feed_data(batch(size=64, seed=iteration))
             built.optimize_parameters(iteration)
         found.append([weight.detach().cpu() for weight in built.net_g.parameters()])
-    assert captured == [loss not in NOT_CAPTURED]
+    assert len(captured) == 1 and (captured[0] or loss in MAY_FAIL)
     eager, graph = found
     assert_close(graph, eager, range(99), 0.02)
 

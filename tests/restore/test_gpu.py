@@ -94,9 +94,17 @@ def test_float16_adapts_to_a_large_image_as_float32_does():
     assert np.abs(near - exact).mean() < 0.5 / 255
 
 
-def test_the_trial_chooses_a_precision(monkeypatch):
+def test_the_trial_times_a_megapixel_in_every_precision(monkeypatch):
     monkeypatch.undo()
-    assert Restorer.from_pretrained('fast', DEVICE).precision in ('float32', 'bfloat16', 'float16')
+    timed, seconds = {}, precision._seconds
+
+    def watched(run, device):
+        timed[run.args[0]] = run().shape[-1]
+        return seconds(run, device)
+
+    monkeypatch.setattr(precision, '_seconds', watched)
+    chosen = Restorer.from_pretrained('fast', DEVICE).precision
+    assert chosen in timed and timed == dict.fromkeys(['float32', *precision._candidates(torch.device(DEVICE))], 1024)
 
 
 @pytest.mark.parametrize('options', [None, {**ADAM, 'aux_opt': {'type': 'Neighbor2NeighborLoss'}}],

@@ -95,6 +95,23 @@ def test_a_network_that_does_not_take_the_trial_computes_in_float32(monkeypatch)
     assert Restorer(Odd(num_feat=8), device='cpu').precision == 'float32'
 
 
+def test_where_memory_is_short_the_trial_takes_a_smaller_image(monkeypatch):
+    sides = []
+
+    class Large(MultiTaskNet):
+        def forward_primary(self, features, x):
+            sides.append(x.shape[-1])
+            if x.shape[-1] > 200:
+                raise torch.OutOfMemoryError('CUDA out of memory')
+            return super().forward_primary(features, x)
+
+    monkeypatch.setattr(precision, 'SIDE', {'cpu': 512})
+    monkeypatch.setattr(precision, '_candidates', lambda device: ['bfloat16'])
+    monkeypatch.setattr(precision, '_seconds', lambda run, device: {'float32': 1.0, 'bfloat16': 0.5}[run.args[0]])
+    assert Restorer(Large(num_feat=8), device='cpu').precision == 'bfloat16'
+    assert sides == [512, 256, 128, 128]
+
+
 def test_a_real_trial_chooses_one_of_them():
     found = Restorer.from_pretrained('fast', 'cpu').precision
     assert found in ('float32', *precision._candidates(torch.device('cpu')))

@@ -24,6 +24,24 @@ def test_a_table_by_hand():
         curves.curves('text', 'x.md')
 
 
+@pytest.mark.parametrize('old, new', [
+    ('41', 'about 41'), ('41', ''), ('| 41 |', '|'), ('41', '−0.5'), ('2,000', 'end'), ('  |---|---|---|\n', ''),
+    ('  | tiles | 40.5 | 41 |\n', ''), ('| 41 |\n', '| 41 |\n  | tiles | 1 | 2 |\n')])
+def test_mistakes_of_a_table_are_told(old, new):
+    with pytest.raises(UserError, match='x.md: the table of iterations'):
+        curves.curves(TABLE.replace(old, new), 'x.md')
+
+
+@pytest.mark.parametrize('name', ['x', 'x.txt', 'folder.png'])
+def test_a_picture_that_cannot_be_written(name, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'folder.png').mkdir()
+    (tmp_path / 'x.md').write_text(TABLE)
+    monkeypatch.setattr(sys, 'argv', ['curves.py', str(tmp_path / 'x.md'), '-o', str(tmp_path / name)])
+    assert curves.main() == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and name in err
+
+
 @pytest.mark.parametrize('name', ['fast', 'best'])
 def test_the_text_of_the_weights_has_a_table(name):
     path = ROOT / f'maxl_sr/weights/{name}.md'

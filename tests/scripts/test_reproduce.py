@@ -118,11 +118,14 @@ def test_the_log_of_a_training_tells_its_curves(tmp_path, monkeypatch):
         'INFO: Validation SIDD-Small-val\n\t # psnr: 29.1558\tBest: 29.1558 @ 600 iter\n\n'
         'INFO: Validation PolyU-val\n\t # psnr: 36.0555\tBest: 36.0555 @ 600 iter\n\n'
         'INFO: [x..][epoch:  1, iter:   1,200, lr:(1.000e-04,)] l_pix: 2.0e-02 mask_mean: 4.0e-01\n'
-        'INFO: Validation PolyU-val\n\t # psnr: 36.5000\tBest: 36.5000 @ 1200 iter\n')
-    found = measure._of_training(Training('x', 'ridnet', {'train': {'total_iter': 1200}}, 1200))
+        'INFO: Validation PolyU-val\n\t # psnr: 36.5000\tBest: 36.5000 @ 1200 iter\n'
+        'INFO: End of training. Time consumed: 0:00:01\n'
+        'INFO: Validation PolyU-val\n\t # psnr: 37.0000\tBest: 37.0000 @ 1300 iter\n')
+    found = measure._of_training(Training('x', 'ridnet', {'train': {'total_iter': 1300}}, 1300))
     assert found['mask_mean'] == [[600, 0.5], [1200, 0.4]]
-    assert found['validation'] == {'SIDD-Small-val': [[600, 29.1558]], 'PolyU-val': [[600, 36.0555], [1200, 36.5]]}
-    assert validations({'trainings': {'ridnet': found}}) == {'PolyU-val': [[600, 36.0555], [1200, 36.5]]}
+    curve = [[600, 36.0555], [1200, 36.5], [1300, 37.0]]
+    assert found['validation'] == {'SIDD-Small-val': [[600, 29.1558]], 'PolyU-val': curve}
+    assert validations({'trainings': {'ridnet': found}}) == {'PolyU-val': curve}
 
 
 def test_an_unknown_row_is_named():
