@@ -30,13 +30,13 @@ class SavingModel(SRModel):
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         super().resume_training(resume_state)
-        for optimizer in self.optimizers:  # a CUDA graph sets it; the training may go on without
-            for group in optimizer.param_groups:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:  # a CUDA graph sets it; the training may go on without
                 group['capturable'] = False
-                if not group.get('fused'):  # from a device it would be fetched for every weight and step
-                    for state in (optimizer.state[weight] for weight in group['params'] if weight in optimizer.state):
-                        if 'step' in state:
-                            state['step'] = state['step'].cpu()
+            if not any(group.get('fused') for group in optimizer.param_groups):
+                for state in optimizer.state.values():  # from a device it would be fetched for every weight and step
+                    if 'step' in state:
+                        state['step'] = state['step'].cpu()
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save ``net_g_*.pth``, ``net_m_*.pth`` and, last, the training state that names them."""
