@@ -28,18 +28,18 @@ def curves(text: str, path: str) -> Curves:
     if start is None:
         raise UserError(f'{path} has no table that begins with {FIRST}')
     lines = list(takewhile(lambda line: line.startswith('|'), lines[start:]))
-    (_, *head), _, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines] + 2 * [['']]
+    if len(lines) < 3 or set(lines[1]) - set('|-: '):
+        raise UserError(f'{path}: the table of iterations has no rows, or no rule below its head')
+    (_, *head), _, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     found: Curves = {}
     try:
         iterations = [int(cell.replace(',', '')) for cell in head]
-        for name, *cells in rows[:-2]:
+        for name, *cells in rows:
             if name in found:
                 raise ValueError(f'{name} is there twice')
             found[name] = list(zip(iterations, map(float, cells), strict=True))
     except ValueError as error:
         raise UserError(f'{path}: the table of iterations: {error}') from error
-    if not found:
-        raise UserError(f'{path}: the table of iterations has no rows')
     return found
 
 

@@ -1,6 +1,7 @@
 """The plots of the page: un-adapted PSNR, the mean of the mask, the gains, and validation curves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,18 @@ from scripts.reproduction.results import (
 )
 
 
+def _finish(axes: Any) -> None:
+    """Add the grid, and a legend where there is something to tell; a long one stands beside the lines, not on them."""
+    axes.grid(alpha=0.3)
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries:
+        axes.legend(fontsize=7, **({'loc': 'upper left', 'bbox_to_anchor': (1, 1)} if entries > 8 else {}))
+
+
 def draw(found: dict[str, Results], path: Path) -> None:
     """Draw the un-adapted PSNR of the rows above that of the noisy images, a point a seed, and the mean of the mask."""
     rows = [name for name in found if any(result['data'] for result in found[name])]
-    figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 0.3 * len(rows) + 2.2), constrained_layout=True)
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(12.5, 0.3 * len(rows) + 2.2), constrained_layout=True)
     for data in data_sets(found):
         noisy = noisy_psnr(found, data) or 0
         at = [(value - noisy, rows.index(name)) for name in rows for value in values(found[name], data)]
@@ -37,9 +46,7 @@ def draw(found: dict[str, Results], path: Path) -> None:
                            linewidth=1.6 if first else 0.8, label=name if first else None)
     right.set(xlabel='iteration of stage 2', ylabel='mean of the mask; thin: further seeds', ylim=(-0.02, 1.02))
     for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
+        _finish(axes)
     save(figure, path, dpi=110)
 
 
@@ -47,7 +54,7 @@ def draw_gains(found: dict[str, Results], path: Path) -> None:
     """Draw the gains: by step, of every image, and of the method against how noisy the image is."""
     curves = {name: by_step(results) for name, results in found.items()}
     rows = [name for name, curve in curves.items() if curve.size]
-    figure, (left, middle, right) = pyplot().subplots(1, 3, figsize=(15, 0.3 * len(rows) + 2.6),
+    figure, (left, middle, right) = pyplot().subplots(1, 3, figsize=(16.5, 0.3 * len(rows) + 2.6),
                                                       constrained_layout=True)
     for number, name in enumerate(rows):
         curve = curves[name]
@@ -67,9 +74,7 @@ def draw_gains(found: dict[str, Results], path: Path) -> None:
             right.plot(*zip(*points), 'o', markersize=4, label=data)
     right.set(xlabel='PSNR of the noisy image (dB)', ylabel='gain (dB)', title=f'row {shown}')
     for axes in (left, middle, right):
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
+        _finish(axes)
     save(figure, path, dpi=110)
 
 
@@ -87,6 +92,5 @@ def draw_validations(found: dict[str, Results], path: Path) -> None:
                 again = name in axes.get_legend_handles_labels()[1]  # a further seed
                 axes.plot(*zip(*curve), color=f'C{rows.index(name)}', marker='.', label=None if again else name)
         axes.set(xlabel='iteration', ylabel='PSNR (dB)', title=data)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        _finish(axes)
     save(figure, path, dpi=110)
