@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from functools import lru_cache
 from os import path as osp
 from typing import Any
 
@@ -215,12 +216,19 @@ def _image_size(path: str) -> Size:
     if not osp.isfile(path):
         raise UserError(f'cannot read the image {path}: there is no such file')
     try:
-        with open(path, 'rb') as file:
-            return image_size(file, osp.getsize(path))
+        state = os.stat(path)
+        return _size_of(path, state.st_size, state.st_mtime_ns)
     except PagesError as error:
         raise UserError(f'{path}: {error}; one image a file can be read') from error
     except Exception as error:
         raise UserError(f'cannot read the image {path}: unknown format, damaged or truncated') from error
+
+
+@lru_cache(maxsize=None)
+def _size_of(path: str, length: int, changed: int) -> Size:
+    """Read a file once, though several data sets of an option file name it."""
+    with open(path, 'rb') as file:
+        return image_size(file, length)
 
 
 def _smallest(dataset: Any) -> tuple[str, Size] | None:

@@ -46,7 +46,8 @@ def image_size(file: Any, length: int) -> tuple[int, int]:
         whole = ENDS.get(kind, b'') in file.read()
         if not whole:  # a trailer can follow the end: decode
             image.load()
-        turned = image.getexif().get(ORIENTATION, 1) >= 5
+        # Pillow decodes a PNG to the end for its EXIF; a square one is as wide as it is high however it is turned
+        turned = image.width != image.height and image.getexif().get(ORIENTATION, 1) >= 5
         return (image.height, image.width) if turned else image.size
 
 

@@ -148,8 +148,8 @@ def test_less_memory_makes_smaller_tiles(little_memory):
     y, restorer = image(800, 800), Restorer.from_pretrained('fast', DEVICE, 'float32')
     restored = restorer.run(y, steps=0).image
     np.testing.assert_allclose(restored, restorer.run(y, steps=0, tile=64).image, rtol=0, atol=1e-4)
-    with pytest.raises(MemoryError, match='not enough memory for tiles of 768 pixels'):
-        restorer.run(y, steps=0, tile=768)
+    with pytest.raises(MemoryError, match='not enough memory for tiles of 1536 pixels'):
+        restorer.run(image(1600, 1600), steps=0, tile=1536)
 
 
 def test_memory_that_torch_keeps_is_free():
