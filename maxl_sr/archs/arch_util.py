@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,6 +10,25 @@ from torch import Tensor, nn
 def conv(in_ch: int, out_ch: int, kernel_size: int = 3) -> nn.Conv2d:
     """A convolution that keeps the size and has no bias."""
     return nn.Conv2d(in_ch, out_ch, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+class ImageConv(nn.Conv2d):
+    """A convolution that computes in the number format of its input, within autocast, too.
+
+    For layers that read an image: bfloat16 has 8 bits of precision, so the bright half of an image would be rounded to
+    128 values.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input)
+
+
+def image_conv(in_ch: int, out_ch: int) -> nn.Conv2d:
+    """A 3×3 convolution that reads an image, keeps the size and has no bias."""
+    return ImageConv(in_ch, out_ch, 3, padding=1, bias=False)
 
 
 class ResBlock(nn.Module):

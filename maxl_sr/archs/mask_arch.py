@@ -6,7 +6,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.archs.arch_util import ResBlock, check_positive, conv
+from maxl_sr.archs.arch_util import ResBlock, check_positive, conv, image_conv
 from maxl_sr.archs.multitask_arch import enlarge, unshuffle
 
 
@@ -71,7 +71,7 @@ class MaskNet(nn.Module):
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         self.halo = 2 * num_block + 2
-        self.conv_first = conv(num_in_ch, num_feat)
+        self.conv_first = image_conv(num_in_ch, num_feat)
         self.blocks = nn.ModuleList(ResBlock(num_feat) for _ in range(num_block))
         self.activation = nn.PReLU()
         self.conv_last = conv(num_feat, 1)

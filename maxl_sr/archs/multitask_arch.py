@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from maxl_sr.archs.arch_util import check_positive, conv, res_blocks
+from maxl_sr.archs.arch_util import check_positive, conv, image_conv, res_blocks
 
 SCALES = (1, 2, 3, 4)
 
@@ -20,7 +20,7 @@ class UNetBody(nn.Module):
     def __init__(self, num_in_ch: int, num_feat: int, feat_step: int, num_block: int, num_level: int) -> None:
         super().__init__()
         widths = [num_feat + level * feat_step for level in range(num_level)]
-        self.conv_first = conv(num_in_ch, num_feat)
+        self.conv_first = image_conv(num_in_ch, num_feat)
         self.encoders = nn.ModuleList(res_blocks(width, num_block) for width in widths)
         self.downs = nn.ModuleList(conv(a, b, 1) for a, b in zip(widths, widths[1:]))
         self.ups = nn.ModuleList(conv(b, a, 1) for a, b in zip(widths, widths[1:]))
@@ -67,7 +67,7 @@ def unshuffle(x: Tensor, scale: int) -> Tensor:
 
 def cascaded_head(num_in_ch: int, num_out_ch: int, num_feat: int, num_block: int, scale: int) -> nn.Sequential:
     """Return the auxiliary head that reads the restored image and the residual, and reconstructs the input."""
-    return nn.Sequential(conv(2 * num_out_ch * scale ** 2, num_feat), *Head(num_feat, num_in_ch, num_block))
+    return nn.Sequential(image_conv(2 * num_out_ch * scale ** 2, num_feat), *Head(num_feat, num_in_ch, num_block))
 
 
 @ARCH_REGISTRY.register()

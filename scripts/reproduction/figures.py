@@ -87,12 +87,13 @@ def _plain(row: Row, example: Example) -> Tensor:
 def restored(plan: Plan, name: str, seed: int, example: Example, path: Path) -> None:
     """Draw Figure 3: what the networks make of an image, each with two parts of it enlarged, and its PSNR.
 
-    RIDNet and MIRNet are there where they have been trained.
+    RIDNet and MIRNet are there where they have been trained, the longer training before the shorter.
     """
     images = {'noisy': example.noisy}
-    for other, text in (('ridnet', 'RIDNet'), ('mirnet', 'MIRNet')):
-        row = plan.row(other, seed)
-        if Path(weights(row.trainings[-1].name, 'g')).exists():
+    for text, others in (('RIDNet', ('ridnet_long', 'ridnet')), ('MIRNet', ('mirnet_long', 'mirnet'))):
+        rows = [plan.row(other, seed) for other in others]
+        trained = [row for row in rows if Path(weights(row.trainings[-1].name, 'g')).exists()]
+        for row in trained[:1]:
             images[text] = _picture(_plain(row, example))
     steps = [_picture(image) for image, _, _ in _adaptation(plan.row(name, seed), example)]
     images |= {'before adapting': steps[0], f'after {len(steps) - 1} steps': steps[-1], 'ground truth': example.truth}
