@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from maxl_sr.adaptation import Adapter
 from maxl_sr.archs.mask_arch import mask_of
+from maxl_sr.archs.probing import mirrored
+from maxl_sr.meta.network import Traits
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def fitted(net: nn.Module, image: Tensor) -> Tensor:
+    """Return the image ``(B, C, H, W)`` mirrored at the right and below, to sides that the network halves exactly.
+
+    Otherwise its levels lie a part of a pixel apart. :class:`~maxl_sr.Restorer` mirrors, too.
+    """
+    multiple = Traits(net).multiple
+    height, width = (-(-side // multiple) * multiple for side in image.shape[-2:])
+    return image if (height, width) == image.shape[-2:] else mirrored(image, height, width)
+
+
+def cropped(image: Tensor, like: Tensor, scale: int = 1) -> Tensor:
+    """Return the part of an image that is none of what :func:`fitted` added to `like`, which it enlarges by `scale`."""
+    return image[..., :scale * like.shape[-2], :scale * like.shape[-1]]
+
+
 def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Tensor, pictures: bool) -> Adapted:
     """Adapt `net`, which is left as it is, to the image `lq` ``(1, C, H, W)``.
 
@@ -65,6 +82,8 @@ def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Te
         lq: The image.
         pictures: Whether the image is restored after every step; that is no part of the method, nor of its time.
     """
+    whole, scale = lq, Traits(net).scale
+    lq = fitted(net, lq)
     with evaluating(net, mask_net):
         start, of_pictures = _now(lq.device), 0.0
         mask = None if mask_net is None else mask_of(mask_net, net, lq)
@@ -73,8 +92,10 @@ def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Te
         for weights, _ in found:
             if pictures:
                 began = _now(lq.device)
-                after_step.append(tensor2img([found.task.restored(weights)]))
+                after_step.append(tensor2img([cropped(found.task.restored(weights), whole, scale)]))
                 of_pictures += _now(lq.device) - began
-        output = found.restored()
+        output = cropped(found.restored(), whole, scale)
         seconds = _now(lq.device) - start - of_pictures
-        return Adapted(output, found.bound.restored(), mask, after_step, found.step if found.guarded else None, seconds)
+        before = cropped(found.bound.restored(), whole, scale)
+        return Adapted(output, before, None if mask is None else cropped(mask, whole), after_step,
+                       found.step if found.guarded else None, seconds)

@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from maxl_sr.adaptation import Adapter, check_rates
 from maxl_sr.archs.mask_arch import mask_inputs
 from maxl_sr.errors import UserError
-from maxl_sr.models.adapted import adapted
+from maxl_sr.meta.network import Traits
+from maxl_sr.models.adapted import adapted, cropped, fitted
 from maxl_sr.models.figures import BEFORE, Figures
 from maxl_sr.models.options import Options
 from maxl_sr.models.outer_step import Gradients, Losses, OuterStep, gradients_of, not_finite, with_norm
@@ -179,10 +180,13 @@ class AdaptiveModel(SavingModel):
         Raises:
             UserError: In a test, the restored image is not finite. In a training its figures are NaN.
         """
+        net: nn.Module = getattr(self, 'net_g_ema', self.net_g)
         if self.adapt_opt is None:
+            whole, self.lq = self.lq, fitted(net, self.lq)
             super().test()
+            self.lq = whole
+            self.output: Tensor = cropped(self.output, whole, Traits(net).scale)
         else:
-            net: nn.Module = getattr(self, 'net_g_ema', self.net_g)
             self.adapted = adapted(self.adapter, net, self.net_m, self.lq, pictures=not self.is_train)
             self.output = self.adapted.output
         if torch.isfinite(self.output).all():

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache
 from os import path as osp
 from typing import Any
 
@@ -224,7 +224,7 @@ def _image_size(path: str) -> Size:
         raise UserError(f'cannot read the image {path}: unknown format, damaged or truncated') from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _size_of(path: str, length: int, changed: int) -> Size:
     """Read a file once, though several data sets of an option file name it."""
     with open(path, 'rb') as file:

@@ -181,3 +181,17 @@ def test_the_parallel_head_tells_the_primary_head_nothing():
     loss = (reconstruction - y).abs().mean()
     primary = list(net.primary_head.parameters())
     assert torch.autograd.grad(loss, primary, allow_unused=True) == (None, ) * len(primary)
+
+
+@pytest.mark.parametrize('net, name', [(MultiTaskNet(), 'body.conv_first'), (MultiTaskNet(), 'aux_head.0'),
+                                       (ParallelMultiTaskNet(), 'body.conv_first'), (MaskNet(), 'conv_first')])
+def test_layers_that_read_an_image_do_not_round_it(net, name):
+    read = []
+    layer = net.get_submodule(name)
+    layer.register_forward_hook(lambda layer, inputs, output: read.append((inputs[0], output)))
+    y = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        net(y) if isinstance(net, MaskNet) else net.forward_heads(net.forward_features(y), y)
+    (image, features), = read
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, F.conv2d(image, layer.weight.detach(), padding=1))

@@ -209,6 +209,23 @@ def test_the_before_figure_is_that_of_the_plain_network(make_pairs, tmp_path):
         torch.testing.assert_close(built.adapted.before, built.net_g(built.lq))
 
 
+@pytest.mark.parametrize('adapts', [True, False])
+def test_odd_sides_are_mirrored_to_multiples(adapts, make_pairs, tmp_path):
+    opt = train_options('MAXLModel', make_pairs())
+    if not adapts:
+        del opt['val']['adapt']
+    built = build_model(opt, tmp_path)
+    lq = torch.rand(1, 3, 37, 42)
+    built.feed_data({'lq': lq, 'gt': lq})
+    built.test()
+    assert built.net_g.multiple == 2
+    with torch.no_grad():
+        expected = built.net_g(torch.nn.functional.pad(lq, (0, 0, 0, 1), mode='reflect'))[..., :37, :]
+        torch.testing.assert_close(built.adapted.before if adapts else built.output, expected)
+        assert not torch.allclose(built.net_g(lq), expected, atol=1e-3)
+    assert built.output.shape == lq.shape and built.lq.shape == lq.shape
+
+
 def test_ema_weights_are_tested_and_saved(make_pairs, run, tmp_path):
     opt = train_options('MetaTransferModel', make_pairs())
     opt['train']['ema_decay'] = 0.5
