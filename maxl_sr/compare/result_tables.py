@@ -24,8 +24,10 @@ def _adapted(path: Path) -> str:
     try:
         with open(path, encoding='utf-8', newline='') as file:
             rows = list(csv.DictReader(file))
-        last = max(int(key.removeprefix('psnr_step')) for key in rows[0] if key.startswith('psnr_step'))
-        after = 'after' if 'psnr_after' in rows[0] else f'step{last}'  # with a guard
+        after = 'after'  # with a guard, which may have let no step be taken
+        if 'psnr_after' not in rows[0]:
+            last = max(int(key.removeprefix('psnr_step')) for key in rows[0] if key.startswith('psnr_step'))
+            after = f'step{last}'
         kinds = [kind for kind in ('', MATCHED) if f'psnr{kind}_before' in rows[0] or not kind]
         return '\n'.join(_row(path, rows, kind, after) for kind in kinds)
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, csv.Error) as error:

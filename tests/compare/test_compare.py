@@ -78,6 +78,15 @@ def test_matched_figures_of_tests_have_a_row(call, tmp_path):
         '| CC15 | plain | | 30.12 | | | |', '| CC15, light matched | plain | | 31.50 | | | |']
 
 
+def test_where_the_guard_took_no_step_the_images_are_as_before(call, tmp_path):
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own/CC15.csv').write_text('image,psnr_noisy,psnr_before,psnr_after,guard_step,seconds\n'
+                                           'a,20,30,30,0,1\nb,22,32,32,0,3\n')
+    code, told = call('own')
+    assert code == 0 and told.out.splitlines()[2:] == [
+        '| CC15 (2) | own | 21.00 | 31.00 | 31.00 | +0.000 (+0.000 … +0.000) | 2.00 |']
+
+
 def test_equal_images_have_no_gain(call, folders):
     code, told = call('--gt', 'gt', 'gt', 'gt')
     assert code == 0 and told.out.splitlines()[-1] == '| gt (2) | inf / 1.0000 | +0.000 (+0.000 … +0.000) |'
