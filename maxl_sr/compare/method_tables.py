@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,14 +116,18 @@ def _peak() -> Iterator[list[int]]:
 
 
 def _lpips() -> Distance | None:
-    """LPIPS of AlexNet, where the package is installed."""
+    """LPIPS of AlexNet, where the package is installed and the weights of AlexNet are there or can be fetched."""
     try:
         import lpips
     except ImportError:
         return None
     from maxl_sr.yardsticks.networks import tensor_of
 
-    net = lpips.LPIPS(net='alex', verbose=False).eval()
+    try:
+        net = lpips.LPIPS(net='alex', verbose=False).eval()
+    except (OSError, RuntimeError) as error:  # torchvision fetches them the first time
+        tqdm.write(f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched: {error}', file=sys.stderr)
+        return None
 
     def distance(image: np.ndarray, clean: np.ndarray) -> float:
         return float(net(*(tensor_of(part[..., ::-1]) * 2 - 1 for part in (image, clean))).item())

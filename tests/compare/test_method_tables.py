@@ -1,6 +1,9 @@
 """Methods on the same images: figures, choices among settings, the command."""
 
 import json
+import sys
+from types import SimpleNamespace
+from urllib.error import URLError
 
 import cv2
 import numpy as np
@@ -48,6 +51,18 @@ def folders(tmp_path):
             (tmp_path / kind).mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / kind / f'{number}.png'), image)
     return tmp_path
+
+
+@pytest.mark.parametrize('error', [URLError('no network'), RuntimeError('invalid hash value'), OSError('no space')])
+def test_without_the_weights_of_alexnet_lpips_is_left_out(folders, monkeypatch, capsys, error):
+    def failing(**how):
+        raise error
+
+    monkeypatch.setitem(sys.modules, 'lpips', SimpleNamespace(LPIPS=failing))
+    (rows, ) = measure([Shift()], pairs_of_folders(folders / 'lq', folders / 'gt'), told=False).values()
+    assert 'lpips' not in rows[0].figures
+    told = capsys.readouterr().err
+    assert told.startswith('note: LPIPS is left out') and str(error) in told and told.count('\n') == 1
 
 
 def test_figures_and_choices(folders):
