@@ -13,17 +13,18 @@ def conv(in_ch: int, out_ch: int, kernel_size: int = 3) -> nn.Conv2d:
 
 
 class ImageConv(nn.Conv2d):
-    """A convolution that computes in the number format of its input, within autocast, too.
+    """A convolution that computes in the number format of its input, within autocast, too; its output is in the lower one.
 
     For layers that read an image: bfloat16 has 8 bits of precision, so the bright half of an image would be rounded to
     128 values.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not torch.is_autocast_enabled(input.device.type):
+        device = input.device.type
+        if not torch.is_autocast_enabled(device):
             return super().forward(input)
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input)
+        with torch.autocast(device, enabled=False):
+            return super().forward(input).to(torch.get_autocast_dtype(device))
 
 
 def image_conv(in_ch: int, out_ch: int) -> nn.Conv2d:

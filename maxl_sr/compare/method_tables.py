@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,9 @@ def _lpips() -> Distance | None:
     from maxl_sr.yardsticks.networks import tensor_of
 
     try:
-        net = lpips.LPIPS(net='alex', verbose=False).eval()
+        with warnings.catch_warnings():  # of arguments to torchvision
+            warnings.simplefilter('ignore')
+            net = lpips.LPIPS(net='alex', verbose=False).eval()
     except (OSError, RuntimeError) as error:  # torchvision fetches them the first time
         tqdm.write(f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched: {error}', file=sys.stderr)
         return None

@@ -193,5 +193,5 @@ def test_layers_that_read_an_image_do_not_round_it(net, name):
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         net(y) if isinstance(net, MaskNet) else net.forward_heads(net.forward_features(y), y)
     (image, features), = read
-    assert features.dtype == torch.float32
-    torch.testing.assert_close(features, F.conv2d(image, layer.weight.detach(), padding=1))
+    assert torch.equal(features, F.conv2d(image, layer.weight.detach(), padding=1).bfloat16())
+    assert not torch.equal(features, F.conv2d(image.bfloat16(), layer.weight.detach().bfloat16(), padding=1))
