@@ -13,7 +13,7 @@ def conv(in_ch: int, out_ch: int, kernel_size: int = 3) -> nn.Conv2d:
 
 
 class ImageConv(nn.Conv2d):
-    """A convolution that computes in the number format of its input, within autocast, too; its output is in the lower one.
+    """A convolution that computes in the number format of its input within autocast, too, and rounds its output alone.
 
     For layers that read an image: bfloat16 has 8 bits of precision, so the bright half of an image would be rounded to
     128 values.
