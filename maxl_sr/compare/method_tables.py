@@ -125,7 +125,8 @@ def _lpips() -> Distance | None:
     from maxl_sr.yardsticks.networks import tensor_of
 
     try:
-        with warnings.catch_warnings():  # of arguments to torchvision
+        # torchvision warns of an argument, and says on standard output, where the table goes, what it fetches
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter('ignore')
             net = lpips.LPIPS(net='alex', verbose=False).eval()
     except (OSError, RuntimeError) as error:  # torchvision fetches them the first time
