@@ -13,7 +13,7 @@ def conv(in_ch: int, out_ch: int, kernel_size: int = 3) -> nn.Conv2d:
 
 
 class ImageConv(nn.Conv2d):
-    """A convolution that computes in the number format of its input within autocast, too, and rounds its output alone.
+    """A convolution that within autocast computes an image of float32 in float32, and rounds its output alone.
 
     For layers that read an image: bfloat16 has 8 bits of precision, so the bright half of an image would be rounded to
     128 values.
@@ -21,7 +21,8 @@ class ImageConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         device = input.device.type
-        if not torch.is_autocast_enabled(device):
+        exact = input.dtype == self.weight.dtype == torch.float32
+        if not (exact and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return super().forward(input)
         with torch.autocast(device, enabled=False):
             return super().forward(input).to(torch.get_autocast_dtype(device))

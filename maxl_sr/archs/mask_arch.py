@@ -119,7 +119,7 @@ class FeatureMaskNet(MaskNet):
         super().__init__(num_in_ch, num_feat, num_block)
         check_positive(num_net_feat=num_net_feat, scale=scale)
         self.num_net_feat, self.num_residual_ch = num_net_feat, num_in_ch * scale ** 2
-        self.conv_first = conv(num_in_ch + num_net_feat + self.num_residual_ch, num_feat)
+        self.conv_first = image_conv(num_in_ch + num_net_feat + self.num_residual_ch, num_feat)
 
     def forward(self, x: Tensor, features: Tensor, residual: Tensor) -> Tensor:  # type: ignore[override]
         """Return the mask ``(B, 1, H, W)`` in (0, 1).

@@ -129,8 +129,10 @@ def _lpips() -> Distance | None:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter('ignore')
             net = lpips.LPIPS(net='alex', verbose=False).eval()
-    except (OSError, RuntimeError) as error:  # torchvision fetches them the first time
-        tqdm.write(f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched: {error}', file=sys.stderr)
+    except Exception as error:  # torchvision fetches them the first time, and unpickles whatever there is
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        tqdm.write(f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched or read: {told}',
+                   file=sys.stderr)
         return None
 
     def distance(image: np.ndarray, clean: np.ndarray) -> float:

@@ -83,9 +83,9 @@ def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Te
         pictures: Whether the image is restored after every step; that is no part of the method, nor of its time.
     """
     whole, scale = lq, Traits(net).scale
-    lq = fitted(net, lq)
     with evaluating(net, mask_net):
         start, of_pictures = _now(lq.device), 0.0
+        lq = fitted(net, lq)
         mask = None if mask_net is None else mask_of(mask_net, net, lq)
         found = adapter.adapt(net, lq, mask)
         after_step = []

@@ -183,8 +183,10 @@ class AdaptiveModel(SavingModel):
         net: nn.Module = getattr(self, 'net_g_ema', self.net_g)
         if self.adapt_opt is None:
             whole, self.lq = self.lq, fitted(net, self.lq)
-            super().test()
-            self.lq = whole
+            try:
+                super().test()
+            finally:
+                self.lq = whole
             self.output: Tensor = cropped(self.output, whole, Traits(net).scale)
         else:
             self.adapted = adapted(self.adapter, net, self.net_m, self.lq, pictures=not self.is_train)

@@ -46,9 +46,12 @@ def image_size(file: Any, length: int) -> tuple[int, int]:
         whole = ENDS.get(kind, b'') in file.read()
         if not whole:  # a trailer can follow the end: decode
             image.load()
-        # Pillow decodes a PNG to the end for its EXIF; a square one is as wide as it is high however it is turned
-        turned = image.width != image.height and image.getexif().get(ORIENTATION, 1) >= 5
-        return (image.height, image.width) if turned else image.size
+        width, height = image.size
+        if width != height:  # a square is as wide as it is high however it is turned
+            turned = image.getexif().get(ORIENTATION, 1) >= 5  # a PNG is decoded to its end for that
+            return (height, width) if turned else (width, height)
+        image.verify()  # the checksums of a PNG
+        return width, height
 
 
 def _size_in(value: memoryview) -> Any:

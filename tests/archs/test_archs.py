@@ -1,11 +1,15 @@
 """MultiTaskNet, ParallelMultiTaskNet, MaskNet and BasicSR's RIDNet."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.utils.matlab_functions import imresize
+from torch import nn
 
+from maxl_sr.archs.arch_util import ImageConv
 from maxl_sr.archs.mask_arch import FeatureMaskNet, MaskNet, mask_of
 from maxl_sr.archs.multitask_arch import MultiTaskNet, ParallelMultiTaskNet
 
@@ -181,6 +185,23 @@ def test_the_parallel_head_tells_the_primary_head_nothing():
     loss = (reconstruction - y).abs().mean()
     primary = list(net.primary_head.parameters())
     assert torch.autograd.grad(loss, primary, allow_unused=True) == (None, ) * len(primary)
+
+
+@pytest.mark.parametrize('weights, image', [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32),
+                                            (torch.float64, torch.float64)])
+@pytest.mark.parametrize('make', [MultiTaskNet, MaskNet])
+def test_other_number_formats_compute_as_autocast_has_them(make, weights, image):
+    net, y = make().to(weights), torch.rand(1, 3, 16, 16).to(image)
+    plain = copy.deepcopy(net)
+    for module in plain.modules():
+        if isinstance(module, ImageConv):
+            module.__class__ = nn.Conv2d
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(net(y), plain(y))
+
+
+def test_shapes_alone_are_computed():
+    assert MultiTaskNet().to('meta')(torch.rand(1, 3, 16, 16, device='meta')).shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize('net, name', [(MultiTaskNet(), 'body.conv_first'), (MultiTaskNet(), 'aux_head.0'),

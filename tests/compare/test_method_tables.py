@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -54,7 +55,8 @@ def folders(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize('error', [URLError('no network'), RuntimeError('invalid hash value'), OSError('no space')])
+@pytest.mark.parametrize('error', [URLError('no network'), RuntimeError('invalid hash value'), OSError('no space'),
+                                   EOFError(), UnpicklingError('invalid load key\nand more')])
 def test_without_the_weights_of_alexnet_lpips_is_left_out(folders, monkeypatch, capsys, error):
     def failing(**how):
         print('Downloading …')
@@ -66,7 +68,8 @@ def test_without_the_weights_of_alexnet_lpips_is_left_out(folders, monkeypatch, 
     assert 'lpips' not in rows[0].figures
     told = capsys.readouterr()
     assert not told.out and told.err.splitlines() == [
-        'Downloading …', f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched: {error}']
+        'Downloading …', f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched or read: '
+        f"{str(error).splitlines()[0] if str(error) else 'EOFError'}"]
 
 
 def test_figures_and_choices(folders):

@@ -71,6 +71,18 @@ def test_truncated_image(refused, pairs, suffix):
     refused('train', opt, f'gt/01{suffix}')
 
 
+@pytest.mark.parametrize('width', [64, 66])
+def test_a_png_with_a_wrong_byte_is_named(refused, pairs, width):
+    path = pairs / 'gt/01.png'
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (64, width, 3), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    opt = train_options('MAXLModel', pairs)
+    del opt['datasets']['val'], opt['val']
+    refused('train', opt, 'cannot read the image', 'gt/01.png')
+
+
 @pytest.mark.parametrize('kind, bgr', [('grey', [60, 60, 60]), ('16bit', [10, 20, 30]), ('alpha', [10, 20, 30])])
 def test_other_images_become_8_bit_colour(run, pairs, kind, bgr):
     image = np.empty((32, 40, 3), np.uint8)
