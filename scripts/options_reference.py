@@ -59,7 +59,7 @@ FILES = """## Option files
 | `options/cpu/{,test_}adaptive_ridnet.yml` | RIDNet with an auxiliary head, and its test with adaptation |
 | `options/denoise/{fast_base,fast,fast_wide,fast_plain}.yml`, `{test,val}_fast.yml` | the preset `fast`, its comparison without meta-learning, its tests |
 | `options/denoise/{test_gaussian,test_foreign,val_guard}.yml` | `fast` on Gaussian noise, on kinds of noise that no training had, and the images for choosing the guard |
-| `options/denoise/{best_base,best,test_best}.yml` | the preset `best`, trained and tested the same way |
+| `options/denoise/{best_base,best,best_wide,test_best}.yml` | the preset `best` (`best_wide`, from `fast` made wider) and the one before, trained and tested the same way |
 | `options/denoise/{paper_stage1,paper_stage2,test_paper}.yml` | the preset `paper` on the same photographs |
 | `options/sr/{,test_}{x2,x4,blind_x2}.yml` | super-resolution by 2 and 4, and by 2 with unknown blur |
 | `options/sr/{,test_}{msrresnet,edsr}_{x2,x4}.yml` | their baselines on the same images |

@@ -3,9 +3,7 @@
 import contextlib
 import functools
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from basicsr.utils import tensor2img
 from tqdm import tqdm
 
 from maxl_sr.compare.image_tables import paired_files, read_image
+from maxl_sr.compare.perceptual import Distance, lpips_distance
 from maxl_sr.errors import UserError
 from maxl_sr.metrics.matched_metric import calculate_psnr_matched, calculate_ssim_matched
 from maxl_sr.settings.option_file import read_option_file
@@ -25,7 +24,6 @@ from maxl_sr.utils.packaged import find_option_file
 from maxl_sr.yardsticks.method import Cost, Method
 
 Pairs = Sequence[Callable[[], tuple[np.ndarray, np.ndarray]]]  # each reads a noisy and a clean image, BGR uint8
-Distance = Callable[[np.ndarray, np.ndarray], float]
 BEST = 'best of each image'
 
 
@@ -116,31 +114,6 @@ def _peak() -> Iterator[list[int]]:
         found.append(max(peak - before, 0))
 
 
-def _lpips() -> Distance | None:
-    """LPIPS of AlexNet, where the package is installed and the weights of AlexNet are there or can be fetched."""
-    try:
-        import lpips
-    except ImportError:
-        return None
-    from maxl_sr.yardsticks.networks import tensor_of
-
-    try:
-        # torchvision warns of an argument, and says on standard output, where the table goes, what it fetches
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-            warnings.simplefilter('ignore')
-            net = lpips.LPIPS(net='alex', verbose=False).eval()
-    except Exception as error:  # torchvision fetches them the first time, and unpickles whatever there is
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        tqdm.write(f'note: LPIPS is left out, since the weights of AlexNet cannot be fetched or read: {told}',
-                   file=sys.stderr)
-        return None
-
-    def distance(image: np.ndarray, clean: np.ndarray) -> float:
-        return float(net(*(tensor_of(part[..., ::-1]) * 2 - 1 for part in (image, clean))).item())
-
-    return distance
-
-
 def _figures(restored: np.ndarray, clean: np.ndarray, noisy: np.ndarray) -> dict[str, float]:
     how = {'crop_border': 0}
     return {'psnr': calculate_psnr(restored, clean, **how), 'ssim': calculate_ssim(restored, clean, **how),
@@ -186,7 +159,7 @@ def measure(methods: Sequence[Method], data: Mapping[str, Pairs], told: bool = T
     Raises:
         UserError: Two images are no pair.
     """
-    lpips, costs = _lpips(), {method.name: method.cost() for method in methods}
+    lpips, costs = lpips_distance(), {method.name: method.cost() for method in methods}
     return {name: _of_data(name, methods, pairs, costs, lpips, told) for name, pairs in data.items()}
 
 

@@ -57,7 +57,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def fitted(net: nn.Module, image: Tensor) -> Tensor:
+def _fitted(net: nn.Module, image: Tensor) -> Tensor:
     """Return the image ``(B, C, H, W)`` mirrored at the right and below, to sides that the network halves exactly.
 
     Otherwise its levels lie a part of a pixel apart. :class:`~maxl_sr.Restorer` mirrors, too.
@@ -67,9 +67,15 @@ def fitted(net: nn.Module, image: Tensor) -> Tensor:
     return image if (height, width) == image.shape[-2:] else mirrored(image, height, width)
 
 
-def cropped(image: Tensor, like: Tensor, scale: int = 1) -> Tensor:
-    """Return the part of an image that is none of what :func:`fitted` added to `like`, which it enlarges by `scale`."""
+def _cropped(image: Tensor, like: Tensor, scale: int = 1) -> Tensor:
+    """Return an image without what :func:`_fitted` added to `like`, of which it is `scale` times the size."""
     return image[..., :scale * like.shape[-2], :scale * like.shape[-1]]
+
+
+def restored(net: nn.Module, lq: Tensor) -> Tensor:
+    """Return the image ``(B, C, sH, sW)`` that the network makes of `lq` ``(B, C, H, W)``, in evaluation mode."""
+    with evaluating(net):
+        return _cropped(net(_fitted(net, lq)), lq, Traits(net).scale)
 
 
 def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Tensor, pictures: bool) -> Adapted:
@@ -85,17 +91,17 @@ def adapted(adapter: Adapter, net: nn.Module, mask_net: nn.Module | None, lq: Te
     whole, scale = lq, Traits(net).scale
     with evaluating(net, mask_net):
         start, of_pictures = _now(lq.device), 0.0
-        lq = fitted(net, lq)
+        lq = _fitted(net, lq)
         mask = None if mask_net is None else mask_of(mask_net, net, lq)
         found = adapter.adapt(net, lq, mask)
         after_step = []
         for weights, _ in found:
             if pictures:
                 began = _now(lq.device)
-                after_step.append(tensor2img([cropped(found.task.restored(weights), whole, scale)]))
+                after_step.append(tensor2img([_cropped(found.task.restored(weights), whole, scale)]))
                 of_pictures += _now(lq.device) - began
-        output = cropped(found.restored(), whole, scale)
+        output = _cropped(found.restored(), whole, scale)
         seconds = _now(lq.device) - start - of_pictures
-        before = cropped(found.bound.restored(), whole, scale)
-        return Adapted(output, before, None if mask is None else cropped(mask, whole), after_step,
+        before = _cropped(found.bound.restored(), whole, scale)
+        return Adapted(output, before, None if mask is None else _cropped(mask, whole), after_step,
                        found.step if found.guarded else None, seconds)

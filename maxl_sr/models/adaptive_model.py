@@ -17,8 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from maxl_sr.adaptation import Adapter, check_rates
 from maxl_sr.archs.mask_arch import mask_inputs
 from maxl_sr.errors import UserError
-from maxl_sr.meta.network import Traits
-from maxl_sr.models.adapted import adapted, cropped, fitted
+from maxl_sr.models.adapted import adapted, restored
 from maxl_sr.models.figures import BEFORE, Figures
 from maxl_sr.models.options import Options
 from maxl_sr.models.outer_step import Gradients, Losses, OuterStep, gradients_of, not_finite, with_norm
@@ -182,12 +181,7 @@ class AdaptiveModel(SavingModel):
         """
         net: nn.Module = getattr(self, 'net_g_ema', self.net_g)
         if self.adapt_opt is None:
-            whole, self.lq = self.lq, fitted(net, self.lq)
-            try:
-                super().test()
-            finally:
-                self.lq = whole
-            self.output: Tensor = cropped(self.output, whole, Traits(net).scale)
+            self.output: Tensor = restored(net, self.lq)
         else:
             self.adapted = adapted(self.adapter, net, self.net_m, self.lq, pictures=not self.is_train)
             self.output = self.adapted.output

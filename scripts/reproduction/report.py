@@ -23,7 +23,7 @@ from scripts.reproduction.results import (
 from scripts.tables import head, signed
 
 ABOUT = """PSNR in dB, RGB, 8 bit, un-adapted; gain of adapting by the rate of the training; ± half of the range of the
-seeds. Updates of θ1; minutes of processor time of all trainings of the row.
+seeds. Updates of θ1; minutes of processor time of all trainings of the row, also where a GPU computed.
 """
 PICTURE = 'images/evidence_{}.png'  # beside the page
 GAINS = 'images/evidence_{}_gains.png'
