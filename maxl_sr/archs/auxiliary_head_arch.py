@@ -13,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from maxl_sr.archs.arch_util import check_positive
 from maxl_sr.archs.multitask_arch import SCALES, cascaded_head, enlarge, unshuffle
-from maxl_sr.archs.probing import find_halo, find_multiple, mirrored
+from maxl_sr.archs.probing import find_halo, find_multiple, fitted
 from maxl_sr.meta.network import Traits
 from maxl_sr.settings.values import names
 
@@ -91,11 +91,7 @@ class WithAuxiliaryHead(nn.Module):
         return find_halo(lambda x: net.forward_heads(net.forward_features(x), x), self._num_ch, self.multiple)
 
     def _fitted(self, x: Tensor) -> Tensor:
-        if self.multiple == 1:
-            return x
-        # Not by floor division of a negative number, which ONNX rounds the other way
-        height, width = ((side + self.multiple - 1) // self.multiple * self.multiple for side in x.shape[-2:])
-        return mirrored(x, height, width)
+        return x if self.multiple == 1 else fitted(x, self.multiple)
 
     def _cropped(self, restored: Tensor, x: Tensor) -> Tensor:
         if self.multiple == 1:

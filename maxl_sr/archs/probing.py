@@ -93,6 +93,13 @@ def find_halo(outputs: Outputs, channels: int, multiple: int) -> int | None:
     return halo
 
 
+def fitted(x: Tensor, multiple: int) -> Tensor:
+    """Return the images ``(B, C, H, W)``, mirrored at the right and below to sides that are multiples of a number."""
+    # Not by floor division of a negative number, which ONNX rounds the other way
+    height, width = ((side + multiple - 1) // multiple * multiple for side in x.shape[-2:])
+    return mirrored(x, height, width)
+
+
 def mirrored(x: Tensor, height: int, width: int) -> Tensor:
     """Return ``(B, C, H, W)`` continued at the right and below by reflection, as often as it takes."""
     for axis, side in ((-2, height), (-1, width)):

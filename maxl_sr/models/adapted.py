@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maxl_sr.adaptation import Adapter
 from maxl_sr.archs.mask_arch import mask_of
-from maxl_sr.archs.probing import mirrored
+from maxl_sr.archs.probing import fitted
 from maxl_sr.meta.network import Traits
 
 
@@ -63,8 +63,7 @@ def _fitted(net: nn.Module, image: Tensor) -> Tensor:
     Otherwise its levels lie a part of a pixel apart. :class:`~maxl_sr.Restorer` mirrors, too.
     """
     multiple = Traits(net).multiple
-    height, width = (-(-side // multiple) * multiple for side in image.shape[-2:])
-    return image if (height, width) == image.shape[-2:] else mirrored(image, height, width)
+    return fitted(image, multiple) if any(side % multiple for side in image.shape[-2:]) else image
 
 
 def _cropped(image: Tensor, like: Tensor, scale: int = 1) -> Tensor:
