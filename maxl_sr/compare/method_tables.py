@@ -159,18 +159,24 @@ def measure(methods: Sequence[Method], data: Mapping[str, Pairs], told: bool = T
     Raises:
         UserError: Two images are no pair.
     """
+    for name, pairs in data.items():  # all of them before the first method runs: some take hours
+        _check_sizes(name, pairs)
     lpips, costs = lpips_distance(), {method.name: method.cost() for method in methods}
     return {name: _of_data(name, methods, pairs, costs, lpips, told) for name, pairs in data.items()}
+
+
+def _check_sizes(name: str, pairs: Pairs) -> None:
+    for noisy, clean in (read() for read in pairs):
+        if noisy.shape != clean.shape:
+            raise UserError(f'{name}: images of {noisy.shape[1]}×{noisy.shape[0]} and {clean.shape[1]}×'
+                            f'{clean.shape[0]} are no pair of one size')
 
 
 def _of_data(name: str, methods: Sequence[Method], pairs: Pairs, costs: Mapping[str, Cost], lpips: Distance | None,
              told: bool) -> list[Measured]:
     rows: dict[tuple[str, str], Measured] = {}
-    for read in tqdm(pairs, desc=name, disable=None if told else True):
+    for read in tqdm(pairs, desc=name, unit='image', disable=not told):
         noisy, clean = read()
-        if noisy.shape != clean.shape:
-            raise UserError(f'{name}: images of {noisy.shape[1]}×{noisy.shape[0]} and {clean.shape[1]}×'
-                            f'{clean.shape[0]} are no pair of one size')
         found = [('noisy', _Result('', noisy, 0, None))]
         found += ((method.name, result) for method in methods for result in _results(method, noisy))
         for method_name, result in found:

@@ -125,16 +125,19 @@ def _checkpoints(training: str) -> list[int]:
 def masks(plan: Plan, names: Sequence[str], seed: int, example: Example, path: Path) -> None:
     """Draw Figures 5 and 6: the mask of an image as the training goes on, of some rows.
 
+    A training that rows share is drawn once.
+
     Raises:
         UserError: A row has no checkpoints of a mask network.
     """
-    lines: list[tuple[str, list[tuple[int, np.ndarray]]]] = []
+    lines: dict[str, tuple[str, list[tuple[int, np.ndarray]]]] = {}  # by training
     for name in names:
-        known = len(lines)
-        for training in plan.row(name, seed).trainings:
-            if 'network_m' not in training.opt:
-                continue
+        before = len(lines)
+        trainings = [training for training in plan.row(name, seed).trainings if 'network_m' in training.opt]
+        for training in trainings:
             every = _checkpoints(training.name)
+            if training.name in lines or not every:
+                continue
             spread = np.linspace(0, len(every) - 1, min(len(every), MOST_MASKS)).round().astype(int)
             pictures = []
             for iteration in (every[index] for index in spread):
@@ -144,18 +147,17 @@ def masks(plan: Plan, names: Sequence[str], seed: int, example: Example, path: P
                 with torch.no_grad():
                     mask = mask_of(mask_net, net, example.y)
                 pictures.append((iteration, mask[0, 0].numpy()))
-            if pictures:
-                lines.append((f'{name}, {training.stage}', pictures))
-        if len(lines) == known:
+            lines[training.name] = (f'{name}, {training.stage}', pictures)
+        if len(lines) == before and not (trainings and trainings[-1].name in lines):
             raise UserError(f'there are no checkpoints of a mask network of {name}, seed {seed}')
-    figure, axes = _axes(len(lines), 1 + max(len(pictures) for _, pictures in lines), example.aspect)
+    figure, axes = _axes(len(lines), 1 + max(len(pictures) for _, pictures in lines.values()), example.aspect)
     shown = None
-    for line, (text, pictures) in enumerate(lines):
+    for line, (text, pictures) in enumerate(lines.values()):
         axes[line, 0].imshow(example.noisy)
         axes[line, 0].set_title(text, fontsize=12)
         for column, (iteration, mask) in enumerate(pictures, start=1):
             shown = axes[line, column].imshow(mask, cmap='gray', vmin=0, vmax=1)
-            axes[line, column].set_title(f'iteration {iteration}: mean {mask.mean():.2f}', fontsize=12)
+            axes[line, column].set_title(f'iteration {iteration}: mean {mask.mean():.2f}', fontsize=11)
     figure.colorbar(shown, ax=axes, shrink=0.6, label='mask')
     _save(figure, path)
 

@@ -108,10 +108,11 @@ def test_an_option_file_brings_its_test_sets_in_8_bits(folders):
     assert np.array_equal(lq, pairs[1]()[0]) and not np.array_equal(lq, gt)
 
 
-def test_images_of_two_sizes_are_refused(folders):
+def test_images_of_two_sizes_are_refused_before_a_method_runs(folders, monkeypatch):
     cv2.imwrite(str(folders / 'lq/1.png'), photograph(0, 20, 30))
+    monkeypatch.setattr(Shift, 'results', lambda method, image: pytest.fail('a method ran'))
     with pytest.raises(UserError, match='30×20 and 30×24'):
-        measure([], pairs_of_folders(folders / 'lq', folders / 'gt'), told=False)
+        measure([Shift()], pairs_of_folders(folders / 'lq', folders / 'gt'), told=False)
 
 
 def test_the_command(folders, capsys):

@@ -167,10 +167,13 @@ def test_tiny_from_end_to_end(make_pairs, tmp_path, monkeypatch):
     assert reported.returncode == 0, reported.stderr
     assert (tmp_path / 'pages/evidence.md').read_text() == page(tmp_path / 'evidence')
     assert all((tmp_path / f'pages/images/evidence_tiny{part}.png').stat().st_size > 5000 for part in ('', '_gains'))
-    drawn = python(ROOT / 'scripts/figures.py', '--scale', 'tiny', '--masks', 'maxl', cwd=tmp_path)
+    drawn = python(ROOT / 'scripts/figures.py', '--scale', 'tiny', '--masks', 'maxl', 'maxl', cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
+    heights = {}
     for name in ('restored', 'masks', 'steps', 'features'):
-        assert min(cv2.imread(str(tmp_path / f'figures/{name}.jpg')).shape[:2]) > 100
+        heights[name], width = cv2.imread(str(tmp_path / f'figures/{name}.jpg')).shape[:2]
+        assert min(heights[name], width) > 100
+    assert heights['masks'] < heights['steps']  # two lines of pictures, each stage once; three
     shutil.rmtree(tmp_path / 'figures')
     missing = python(ROOT / 'scripts/figures.py', 'steps', '--scale', 'tiny', '--row', 'parallel', cwd=tmp_path)
     assert missing.returncode == 2 and 'error: row parallel, seed 0 has not been trained' in missing.stderr
